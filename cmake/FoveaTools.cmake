@@ -1,0 +1,22 @@
+# Compiler cache and a fast linker where the machine has them; warnings; sanitizers.
+
+find_program(FOVEA_CCACHE ccache)
+if(FOVEA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${FOVEA_CCACHE})
+endif()
+find_program(FOVEA_MOLD mold)
+find_program(FOVEA_LLD ld.lld)
+if(FOVEA_MOLD)
+  add_link_options(-fuse-ld=mold)
+elseif(FOVEA_LLD)
+  add_link_options(-fuse-ld=lld)
+endif()
+
+add_compile_options(-Wall -Wextra)
+if(FOVEA_WERROR)
+  add_compile_options(-Werror)
+endif()
+if(FOVEA_SANITIZE)
+  add_compile_options(-fsanitize=${FOVEA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=${FOVEA_SANITIZE})
+endif()

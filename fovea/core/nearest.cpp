@@ -1,0 +1,49 @@
+#include "fovea/core/nearest.h"
+
+#include <algorithm>
+
+namespace fovea {
+namespace {
+
+// Optimal string alignment: Levenshtein's distance plus the swap of two neighbours.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> before(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) last[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = last[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, replaced});
+      const bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (swapped) row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+    before.swap(last);
+    last.swap(row);
+  }
+  return last[b.size()];
+}
+
+}  // namespace
+
+std::string nearest_name(std::string_view name, const std::vector<std::string>& candidates) {
+  // A long stranger is no misspelling, and comparing it would cost its square.
+  if (name.size() > 200) return {};
+  std::string best;
+  size_t best_distance = std::max<size_t>(2, name.size() / 3) + 1;
+  for (const auto& candidate : candidates) {
+    const size_t distance = edit_distance(name, candidate);
+    if (distance < best_distance) {
+      best_distance = distance;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+std::string suggest_name(std::string_view name, const std::vector<std::string>& candidates,
+                         std::string_view otherwise) {
+  const std::string best = nearest_name(name, candidates);
+  return best.empty() ? std::string(otherwise) : "Did you mean '" + best + "'?";
+}
+
+}  // namespace fovea
