@@ -12,12 +12,17 @@ enum class ErrorKind { other = 1, usage = 2, data = 3, model_file = 4, numeric =
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, std::string_view where, std::string_view message)
-      : std::runtime_error("[" + std::string(where) + "] " + std::string(message)), kind_(kind) {}
+      : std::runtime_error(text(where, message)), kind_(kind) {}
 
   ErrorKind kind() const { return kind_; }
   int exit_code() const { return static_cast<int>(kind_); }
 
  private:
+  // Appended, not added: g++ 12 warns of `"[" + std::string` when it optimises (its bug 105651).
+  static std::string text(std::string_view where, std::string_view message) {
+    return std::string(1, '[').append(where).append("] ").append(message);
+  }
+
   ErrorKind kind_;
 };
 

@@ -1,5 +1,6 @@
 #include "fovea/ops/attend_composed.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/dropout.h>
 #include <ATen/ops/matmul.h>
