@@ -1,0 +1,39 @@
+#pragma once
+#include <string>
+
+#include "fovea/nn/layers.h"
+
+namespace fovea::nn {
+
+struct SelfAttentionOptions {
+  int64_t dim = 0;
+  /// Must divide dim.
+  int64_t num_heads = 8;
+  bool qkv_bias = true;
+  /// Probability that a weight, a number of the output is dropped.
+  double attn_drop = 0.0, proj_drop = 0.0;
+  /// A name of mechanism_entries().
+  std::string attention = "softmax";
+};
+
+/// Multi-head self-attention.   out = proj(concat_h attend(q_h, k_h, v_h)), (q, k, v) = qkv(x)
+/// x (B, N, dim) -> (B, N, dim). Submodules `qkv` (dim -> 3 dim: q, k, v, each heads x head size) and `proj`,
+/// as timm names them. Throws fovea::Error (usage) if the heads do not divide dim, or on an unknown
+/// mechanism. O(N dim (N + dim)) time. Source: Vaswani et al. 2017, 3.2.2.
+class SelfAttentionImpl : public torch::nn::Module, public Costed, public SeesAll {
+ public:
+  explicit SelfAttentionImpl(const SelfAttentionOptions& options);
+  at::Tensor forward(const at::Tensor& x);
+  /// The two products of attend(): scores and weighted sum.
+  int64_t multiply_adds(const at::Tensor& input, const at::Tensor& output) const override;
+  int64_t num_heads() const { return options_.num_heads; }
+
+  Linear qkv{nullptr}, proj{nullptr};
+  Dropout proj_drop{nullptr};
+
+ private:
+  SelfAttentionOptions options_;
+};
+TORCH_MODULE(SelfAttention);
+
+}  // namespace fovea::nn
