@@ -1,0 +1,346 @@
+// Every explainer against its formula, the field's implementations, and networks that are understood.
+#include "fovea/explain/explainer.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "fovea/core/error.h"
+#include "fovea/explain/attention_maps.h"
+#include "fovea/explain/grad_cam.h"
+#include "fovea/explain/gradient_maps.h"
+#include "fovea/explain/rollout.h"
+#include "fovea/io/tensors.h"
+#include "fovea/nn/tap.h"
+#include "tests/explain/networks.h"
+
+namespace fovea::explain {
+namespace {
+
+double relative_error(const at::Tensor& a, const at::Tensor& b) {
+  return ((a.to(at::kDouble) - b).abs().max() / b.abs().max()).item<double>();
+}
+
+template <class Call>
+std::string message_of(ErrorKind kind, Call&& call) {
+  try {
+    call();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), kind) << e.what();
+    return e.what();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return {};
+}
+
+// ---- against the field
+
+class Golden : public testing::TestWithParam<std::pair<std::string, double>> {};
+
+TEST_P(Golden, EqualsTheFieldsImplementation) {
+  const auto& [spec, tolerance] = GetParam();
+  const auto golden = io::load_tensors(FOVEA_TEST_DATA "/explain/attributions.safetensors");
+  GoldenNet net;
+  const at::NoGradGuard no_grad;
+  for (auto& item : net.named_parameters()) item.value().copy_(golden.at(item.key()));
+  const Explanation found = make_explainer(spec)->explain(net, golden.at("image"), 2);
+  const at::Tensor& want = golden.at(found.method);
+  ASSERT_EQ(found.values.sizes(), want.sizes());
+  EXPECT_LT(relative_error(found.values, want), tolerance);
+  EXPECT_GT(want.abs().max().item<double>(), 1e-3);
+  EXPECT_EQ(found.map.sizes(), at::IntArrayRef({12, 12}));
+  EXPECT_EQ(found.map.max().item<float>() <= 1 && found.map.min().item<float>() >= 0, true);
+}
+
+// captum and pytorch-grad-cam: scripts/parity_tests/explain_golden.py.
+INSTANTIATE_TEST_SUITE_P(Field, Golden,
+                         testing::Values(std::pair("gradcam", 1e-5), std::pair("gradcam++", 1e-3),
+                                         std::pair("saliency", 1e-5), std::pair("input_x_gradient", 1e-5),
+                                         std::pair("integrated_gradients:steps=50,batch_size=7", 1e-4),
+                                         std::pair("occlusion:window=4,stride=2,batch_size=5", 1e-4)));
+
+// ---- exact cases
+
+TEST(LinearNetwork, IsExplainedExactly) {
+  at::manual_seed(1);
+  LinearNet net(3, 6, 4);
+  const auto image = at::randn({1, 3, 6, 6});
+  const auto w = net.weights_of(1);
+  const auto saliency = make_explainer("saliency")->explain(net, image, 1);
+  EXPECT_LT(relative_error(saliency.values, w.abs().amax(0)), 1e-6);
+  const auto product = make_explainer("input_x_gradient")->explain(net, image, 1);
+  EXPECT_LT(relative_error(product.values, (w * image[0]).sum(0).abs()), 1e-5);
+  ExplainerOptions options;
+  options.baseline = 0.5;
+  options.steps = 3;
+  const auto integrated = integrated_gradients(net, image, 1, options);
+  EXPECT_LT(relative_error(integrated.attributions[0], w * (image[0] - 0.5)), 1e-5);
+  EXPECT_LT(std::abs(integrated.delta), 1e-5);
+  const auto occlusion = make_explainer("occlusion:window=1,stride=1,baseline=0.5")->explain(net, image, 1);
+  EXPECT_LT(relative_error(occlusion.values, (w * (image[0] - 0.5)).sum(0)), 1e-4);
+}
+
+TEST(GradCamTest, IsTheClassActivationMapOfAPooledLinearHead) {
+  // Selvaraju et al., section 3.1: for pooling + linear head, a_k = w_k / (h w).
+  const auto net = small_resnet();
+  at::manual_seed(2);
+  const auto image = at::randn({1, 1, 16, 16});
+  net->eval();
+  at::Tensor last;
+  {
+    const nn::TapScope scope([&](const torch::nn::Module& m, const at::Tensor&, const at::Tensor& out) {
+      if (&m == &net->cam_layer()) last = out.detach();
+    });
+    net->forward(image);
+  }
+  for (int64_t target : {0, 1}) {
+    at::Tensor head;
+    for (const auto& item : net->named_parameters()) {
+      if (item.key() == "fc.weight") head = item.value().detach()[target];
+    }
+    ASSERT_TRUE(head.defined());
+    const double area = static_cast<double>(last.size(2) * last.size(3));
+    const auto want = (head.view({-1, 1, 1}) / area * last[0]).sum(0).relu();
+    const auto found = make_explainer("gradcam")->explain(*net, image, target);
+    EXPECT_TRUE(at::allclose(found.values, want, 1e-4, 1e-7));
+    EXPECT_TRUE(found.check->holds);
+    EXPECT_EQ(found.layer, "layer3.0");
+  }
+}
+
+TEST(GradCamTest, UsesTheTokenGridOfATransformer) {
+  const auto net = small_vit();
+  at::manual_seed(2);
+  const auto image = at::randn({1, 1, 16, 16});
+  net->eval();
+  at::Tensor tokens;
+  {
+    const nn::TapScope scope([&](const torch::nn::Module& m, const at::Tensor&, const at::Tensor& out) {
+      if (&m == &net->cam_layer()) tokens = out;
+    });
+    const at::Tensor logits = net->forward(image);
+    tokens.retain_grad();
+    logits[0][1].backward();
+  }
+  const auto found = make_explainer("gradcam")->explain(*net, image, 1);
+  ASSERT_EQ(tokens.sizes(), at::IntArrayRef({1, 17, 32}));
+  const auto weights = tokens.grad()[0].slice(0, 1).mean(0);
+  at::Tensor want = at::zeros({4, 4});
+  for (int64_t i = 0; i < 16; ++i) {
+    want[i / 4][i % 4] = std::max(0.0, (tokens.detach()[0][i + 1] * weights).sum().item<double>());
+  }
+  EXPECT_LT(relative_error(found.values, want), 1e-5);
+}
+
+TEST(GradCamTest, GradientEqualsFiniteDifferences) {
+  // Of the image through the whole network in double precision.
+  const auto net = small_resnet();
+  net->to(at::kDouble);
+  net->eval();
+  at::manual_seed(5);
+  const auto image = at::randn({1, 1, 16, 16}, at::kDouble);
+  const auto gradient = input_gradient(*net, image, 0);
+  const at::NoGradGuard no_grad;
+  for (int64_t i : {0, 77, 130, 255}) {
+    at::Tensor up = image.clone(), down = image.clone();
+    up.view(-1)[i] += 1e-5;
+    down.view(-1)[i] -= 1e-5;
+    const double slope = (net->forward(up)[0][0] - net->forward(down)[0][0]).item<double>() / 2e-5;
+    EXPECT_NEAR(gradient.view(-1)[i].item<double>(), slope, 1e-6 * std::max(1.0, std::abs(slope)));
+  }
+}
+
+TEST(GradCamTest, ListsLayersOfOneKind) {
+  const auto image = at::zeros({1, 1, 16, 16});
+  EXPECT_EQ(cam_layers(*small_resnet(), image),
+            (std::vector<std::string>{"layer1.0", "layer2.0", "layer3.0"}));
+  EXPECT_EQ(cam_layers(*small_vit(), image),
+            (std::vector<std::string>{"blocks.0.norm1", "blocks.1.norm1", "blocks.2.norm1"}));
+}
+
+// ---- rollout
+
+std::vector<at::Tensor> weights_by_tap(models::ImageNetwork& net, const at::Tensor& image) {
+  std::vector<at::Tensor> all;
+  const nn::AttentionTapScope scope(
+      [&all](const torch::nn::Module&, const at::Tensor& w) { all.push_back(w.detach()); });
+  net.forward(image);
+  return all;
+}
+
+// The paper's formula, one number at a time.
+at::Tensor rollout_by_loops(const std::vector<at::Tensor>& weights, const std::string& fusion) {
+  const int64_t heads = weights[0].size(1), n = weights[0].size(2);
+  at::Tensor rolled = at::eye(n, at::kDouble);
+  for (const auto& layer : weights) {
+    at::Tensor mixed = at::zeros({n, n}, at::kDouble);
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        double fused = fusion == "min" ? 1e9 : 0;
+        for (int64_t h = 0; h < heads; ++h) {
+          const double w = layer[0][h][i][j].item<double>();
+          if (fusion == "mean") fused += w / static_cast<double>(heads);
+          if (fusion == "max") fused = std::max(fused, w);
+          if (fusion == "min") fused = std::min(fused, w);
+        }
+        mixed[i][j] = fused;
+      }
+      mixed[i] /= mixed[i].sum().item<double>();
+      mixed[i] *= 0.5;
+      mixed[i][i] += 0.5;
+    }
+    rolled = at::matmul(mixed, rolled);
+  }
+  return rolled;
+}
+
+TEST(RolloutTest, EqualsItsFormula) {
+  const auto net = small_vit();
+  net->eval();
+  at::manual_seed(2);
+  const auto image = at::randn({1, 1, 16, 16}) * 3;
+  const auto weights = weights_by_tap(*net, image);
+  ASSERT_EQ(weights.size(), 3u);
+  for (const std::string fusion : {"mean", "max", "min"}) {
+    const auto want = rollout_by_loops(weights, fusion)[0].slice(0, 1).view({4, 4});
+    const auto found = make_explainer("rollout:head_fusion=" + fusion)->explain(*net, image, -1);
+    EXPECT_LT(relative_error(found.values, want), 1e-5) << fusion;
+    EXPECT_TRUE(found.check->holds);
+    EXPECT_LT(found.check->error, 1e-6);
+    EXPECT_EQ(found.layer, "blocks.2.attn");
+  }
+  const auto two = make_explainer("rollout:layer=1")->explain(*net, image, -1);
+  const auto want = rollout_by_loops({weights[0], weights[1]}, "mean")[0].slice(0, 1).view({4, 4});
+  EXPECT_LT(relative_error(two.values, want), 1e-5);
+}
+
+TEST(RolloutTest, WithoutAClassTokenItIsTheMeanOverTokens) {
+  const auto net = small_vit(/*class_token=*/false);
+  net->eval();
+  at::manual_seed(2);
+  const auto image = at::randn({1, 1, 16, 16}) * 3;
+  const auto want = rollout_by_loops(weights_by_tap(*net, image), "mean").mean(0).view({4, 4});
+  EXPECT_LT(relative_error(make_explainer("rollout")->explain(*net, image, -1).values, want), 1e-5);
+}
+
+TEST(RolloutTest, DiscardsTheSmallestButKeepsRowsWhole) {
+  at::manual_seed(1);
+  const auto w = at::rand({1, 5, 5}).softmax(-1);
+  ExplainerOptions options;
+  options.discard_ratio = 0.5;
+  const auto rolled = rollout_matrix({w}, options, 1);
+  EXPECT_TRUE(at::allclose(rolled.sum(-1), at::ones({5}, at::kDouble)));
+  const auto sorted = std::get<0>(w.flatten().sort());
+  for (int64_t i = 0; i < 5; ++i) {
+    for (int64_t j = 0; j < 5; ++j) {
+      if (i == j) continue;
+      const bool small = w[0][i][j].item<float>() <= sorted[11].item<float>();
+      EXPECT_EQ(rolled[i][j].item<double>() == 0, small && j != 0) << i << " " << j;
+    }
+  }
+}
+
+TEST(RawAttentionTest, ShowsOneHeadOfOneLayer) {
+  const auto net = small_vit();
+  net->eval();
+  at::manual_seed(2);
+  const auto image = at::randn({1, 1, 16, 16}) * 3;
+  const auto weights = weights_by_tap(*net, image);
+  const auto found = make_explainer("attention:layer=blocks.1,head=1")->explain(*net, image, -1);
+  EXPECT_TRUE(at::allclose(found.values, weights[1][0][1][0].slice(0, 1).view({4, 4})));
+  EXPECT_EQ(found.layer, "blocks.1.attn");
+  const auto last = make_explainer("attention")->explain(*net, image, -1);
+  EXPECT_TRUE(at::allclose(last.values, weights[2][0].mean(0)[0].slice(0, 1).view({4, 4})));
+}
+
+// ---- self-checks, state, errors
+
+TEST(IntegratedGradientsTest, ReportsCompleteness) {
+  const auto net = small_resnet();
+  at::manual_seed(9);
+  const auto image = at::randn({1, 1, 16, 16});
+  const auto fine = make_explainer("integrated_gradients:steps=200")->explain(*net, image, 0);
+  EXPECT_TRUE(fine.check->holds) << fine.check->error;
+  // One step at the middle of the path is too few, and the result says so.
+  GoldenNet tanh_net;
+  const at::NoGradGuard no_grad;
+  for (auto& p : tanh_net.parameters()) p.mul_(6);
+  const auto rgb = at::randn({1, 3, 12, 12}) * 3;
+  const auto coarse = make_explainer("integrated_gradients:steps=1")->explain(tanh_net, rgb, 0);
+  EXPECT_FALSE(coarse.check->holds) << coarse.check->error;
+}
+
+TEST(ExplainerTest, LeavesTheNetworkAsItWas) {
+  const auto net = small_resnet();
+  net->train();
+  net->children()[1]->eval();
+  const auto image = at::randn({1, 1, 16, 16});
+  std::vector<at::Tensor> before;
+  for (const auto& b : net->buffers()) before.push_back(b.clone());
+  for (const auto& entry : explainer_entries()) {
+    if (entry.name == "rollout" || entry.name == "attention") continue;
+    make_explainer(entry.name)->explain(*net, image, 1);
+  }
+  EXPECT_TRUE(net->is_training());
+  EXPECT_FALSE(net->children()[1]->is_training());
+  EXPECT_TRUE(net->children()[0]->is_training());
+  for (const auto& p : net->parameters()) EXPECT_FALSE(p.grad().defined());
+  for (size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(at::equal(net->buffers()[i], before[i]));
+}
+
+TEST(ExplainerTest, WorksWithFrozenParametersAndWithoutGradients) {
+  const auto net = small_resnet();
+  const auto image = at::randn({1, 1, 16, 16});
+  const auto free = make_explainer("gradcam")->explain(*net, image, 1);
+  for (auto& p : net->parameters()) p.set_requires_grad(false);
+  const at::NoGradGuard no_grad;
+  const auto frozen = make_explainer("gradcam")->explain(*net, image, 1);
+  EXPECT_TRUE(at::equal(free.values, frozen.values));
+}
+
+TEST(ExplainerTest, PredictsTheTargetUnlessTold) {
+  const auto net = small_resnet();
+  net->eval();
+  const auto image = at::randn({1, 1, 16, 16});
+  const auto logits = net->forward(image)[0];
+  const auto found = make_explainer("saliency")->explain(*net, image);
+  EXPECT_EQ(found.target, logits.argmax().item<int64_t>());
+  EXPECT_NEAR(found.score, logits.max().item<double>(), 1e-5);
+}
+
+TEST(ExplainerTest, ErrorsNameTheRemedy) {
+  const auto resnet = small_resnet();
+  const auto vit = small_vit();
+  const auto image = at::randn({1, 1, 16, 16});
+  const auto usage = [](auto&& call) { return message_of(ErrorKind::usage, call); };
+  EXPECT_NE(usage([&] { make_explainer("rolout"); }).find("'rollout'"), std::string::npos);
+  EXPECT_NE(usage([&] { make_explainer("gradcam:layr=x"); }).find("'layer'"), std::string::npos);
+  EXPECT_NE(usage([&] { make_explainer("saliency:steps=3"); }).find("takes none"), std::string::npos);
+  EXPECT_NE(usage([&] { make_explainer("occlusion:window=2x"); }).find("'2x'"), std::string::npos);
+  EXPECT_NE(usage([&] { make_explainer("rollout:head_fusion=mea"); }).find("'mean'"), std::string::npos);
+  usage([&] { make_explainer("integrated_gradients:steps=0"); });
+  usage([&] { make_explainer("rollout:discard_ratio=1"); });
+  EXPECT_NE(usage([&] { make_explainer("rollout")->explain(*resnet, image); }).find("gradcam"),
+            std::string::npos);
+  LinearNet flat(1, 16, 2);
+  EXPECT_NE(usage([&] { make_explainer("gradcam")->explain(flat, image); }).find("no places"),
+            std::string::npos);
+  EXPECT_NE(
+      usage([&] { make_explainer("gradcam:layer=layer3.1")->explain(*resnet, image); }).find("'layer3.0'"),
+      std::string::npos);
+  usage([&] { make_explainer("attention:head=2")->explain(*vit, image); });
+  usage([&] { make_explainer("attention:layer=3")->explain(*vit, image); });
+  usage([&] { make_explainer("occlusion:window=40")->explain(*vit, image); });
+  usage([&] { make_explainer("saliency")->explain(*resnet, image, 2); });
+  usage([&] { make_explainer("saliency")->explain(*resnet, at::zeros({2, 1, 16, 16})); });
+  usage([&] { make_explainer("saliency")->explain(*resnet, at::zeros({1, 1, 16, 16}, at::kByte)); });
+  message_of(ErrorKind::numeric, [&] {
+    make_explainer("saliency")->explain(*resnet, at::full({1, 1, 16, 16}, std::nan("")));
+  });
+  EXPECT_EQ(default_explainer(*vit, image), "rollout");
+  EXPECT_EQ(default_explainer(*resnet, image), "gradcam");
+}
+
+}  // namespace
+}  // namespace fovea::explain
