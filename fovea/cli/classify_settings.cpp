@@ -1,0 +1,139 @@
+#include "fovea/cli/classify_settings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "fovea/cli/settings.h"
+#include "fovea/core/error.h"
+#include "fovea/core/nearest.h"
+#include "fovea/data/open.h"
+#include "fovea/models/registry.h"
+#include "fovea/nn/attention/registry.h"
+#include "fovea/tasks/recipes.h"
+#include "fovea/train/config.h"
+
+namespace fovea::cli {
+namespace {
+
+using nlohmann::json;
+
+struct NamedFlag {
+  const char* flag;
+  const char* key;
+  bool number;
+};
+
+constexpr NamedFlag kNamedFlags[] = {
+    {"--model", "model.name", false},
+    {"--data", "data.name", false},
+    {"--attention", "model.attention", false},
+    {"--attention-block", "model.attention_block", false},
+    {"--position", "model.position", false},
+    {"--amp", "amp", false},
+    {"--seed", "seed", true},
+    {"--threads", "threads", true},
+};
+
+template <class Entries>
+std::vector<std::string> names_of(const Entries& entries) {
+  std::vector<std::string> names;
+  for (const auto& entry : entries) names.push_back(entry.name);
+  return names;
+}
+
+// What a run recorded about its data and is found again from them.
+void drop_findings(json& settings) {
+  for (const char* key : {"task", "class_names", "preprocessing", "library"}) settings.erase(key);
+}
+
+// The trainer knows its own keys only; a misspelt section should be told its name too.
+void refuse_unknown_keys(const json& settings, const std::string& where) {
+  std::vector<std::string> names = {"model", "data", "description"};
+  for (const auto& key : train::config_keys()) names.push_back(key.name);
+  for (const auto& [name, value] : settings.items()) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    throw usage_error(where, fmt::format("unknown key '{}'. {}", name,
+                                         suggest_name(name, names, "`--print-config` shows every key.")));
+  }
+}
+
+void require(const json& settings, const std::string& section, const std::string& where) {
+  if (settings.contains(section) && settings[section].is_object() && settings[section].contains("name"))
+    return;
+  throw usage_error(where, fmt::format("no {0} is named. Give --{0} NAME; `fovea list {1}` shows them.",
+                                       section, section == "model" ? "models" : section));
+}
+
+}  // namespace
+
+std::vector<Argument> classify_flags() {
+  return {
+      {.name = "--model",
+       .value = "NAME",
+       .help = "network to train (fovea list models)",
+       .names = [] { return names_of(models::model_entries()); }},
+      {.name = "--data",
+       .value = "NAME[:PATH]",
+       .help = "data set (fovea list data)",
+       .names = [] { return names_of(data::data_entries()); }},
+      {.name = "--recipe",
+       .value = "NAME",
+       .help = "a configuration that comes with the program (fovea list recipes)",
+       .names = [] { return names_of(tasks::recipes()); }},
+      {.name = "--config", .value = "FILE", .help = "a JSON configuration", .completes = Completes::files},
+      set_flag("one setting: lr=0.1, model.patch_size=7, data.val_fraction=0.1; repeatable"),
+      {.name = "--attention",
+       .value = "NAME[:key=value,...]",
+       .help = "attention mechanism of all layers (fovea list mechanisms)",
+       .names = [] { return names_of(nn::mechanism_entries()); }},
+      {.name = "--attention-block",
+       .value = "NAME",
+       .help = "attention block of a convolutional network: none, se, cbam",
+       .names =
+           [] {
+             return std::vector<std::string>{"none", "se", "cbam"};
+           }},
+      {.name = "--position", .value = "NAME", .help = "position scheme of a transformer"},
+      {.name = "--seed", .value = "N", .help = "of weights, order of samples, augmentation, dropout"},
+      {.name = "--amp",
+       .value = "TYPE",
+       .help = "automatic mixed precision: none or bf16",
+       .names =
+           [] {
+             return std::vector<std::string>{"none", "bf16"};
+           },
+       .only_names = true},
+      threads_flag(),
+      device_flag()};
+}
+
+json classify_settings(const Call& call) {
+  json settings = json::object();
+  if (const auto recipe = call.get("--recipe")) settings = tasks::recipe_config(*recipe);
+  const auto output = call.get("--output");
+  if (output && call.has("--resume")) {
+    const auto saved = std::filesystem::path(*output) / "config.json";
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(saved, ignored)) merge_settings(settings, read_settings(saved));
+  }
+  if (const auto file = call.get("--config")) merge_settings(settings, read_settings(*file));
+  drop_findings(settings);
+  for (const auto& pair : call.all("--set")) assign_text(settings, pair);
+  for (const auto& named : kNamedFlags) {
+    if (!call.has(named.flag)) continue;
+    if (named.number) {
+      assign(settings, named.key, *call.get_int(named.flag, 0));
+    } else {
+      assign(settings, named.key, *call.get(named.flag));
+    }
+  }
+  refuse_unknown_keys(settings, call.command());
+  require(settings, "model", call.command());
+  require(settings, "data", call.command());
+  return settings;
+}
+
+}  // namespace fovea::cli

@@ -1,0 +1,3 @@
+#include "fovea/cli/program.h"
+
+int main(int argc, char** argv) { return fovea::cli::run_main(argc, argv); }

@@ -1,0 +1,26 @@
+#include "fovea/cli/run.h"
+
+#include "fovea/cli/commands.h"
+
+namespace fovea::cli {
+
+Argument tensors_flag(const std::string& name, const std::string& help) {
+  return {.name = name, .value = "FILE", .help = help, .completes = Completes::files};
+}
+
+std::string required(const Call& call, const std::string& flag) {
+  const auto value = call.get(flag);
+  if (value && !value->empty()) return *value;
+  throw usage_error(call.command(),
+                    flag + " is needed: a .safetensors file. See '" + call.command() + " --help'.");
+}
+
+Command run_command() {
+  return {.name = "run",
+          .help = "tensors in, tensors out, through a network or a mechanism",
+          .example =
+              "fovea run model resnet34 --weights w.safetensors --input x.safetensors --output y.safetensors",
+          .commands = {run_model_command(), run_mechanism_command()}};
+}
+
+}  // namespace fovea::cli

@@ -1,0 +1,273 @@
+// Bad input: one clear line, the right exit code, nothing lost, no half-written file.
+#include <gtest/gtest.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cmath>
+
+#include "fixtures.h"
+
+namespace fovea::cli_test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class BadData : public ::testing::Test {
+ protected:
+  Ended train(const std::string& data, const std::vector<std::string>& more = {}) const {
+    auto words = training(work_ / data, work_ / "run", {"--set", "max_steps=2"});
+    words.insert(words.end(), more.begin(), more.end());
+    return run_fovea(words);
+  }
+
+  TemporaryFolder work_;
+};
+
+TEST_F(BadData, MissingDataNameThePath) {
+  const auto ended = train("nowhere");
+  EXPECT_EQ(ended.exit_code, 3);
+  EXPECT_TRUE(ended.is_one_line_with({(work_ / "nowhere").string()}));
+  EXPECT_FALSE(fs::exists(work_ / "run"));
+}
+
+TEST_F(BadData, TruncatedGzip) {
+  write_idx(work_ / "data");
+  const fs::path images = work_ / "data/train-images-idx3-ubyte";
+  const fs::path packed = images.string() + ".gz";
+  gzFile file = gzopen(packed.c_str(), "wb");
+  const std::string bytes = read_text(images);
+  gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
+  gzclose(file);
+  fs::remove(images);
+  EXPECT_EQ(train("data").exit_code, 0);
+  fs::remove_all(work_ / "run");
+  fs::resize_file(packed, fs::file_size(packed) / 2);
+  const auto ended = train("data");
+  EXPECT_EQ(ended.exit_code, 3);
+  EXPECT_TRUE(ended.is_one_line_with({packed.filename().string()}));
+  EXPECT_FALSE(fs::exists(work_ / "run"));
+}
+
+TEST_F(BadData, TruncatedIdx) {
+  write_idx(work_ / "data");
+  fs::resize_file(work_ / "data/train-images-idx3-ubyte", 1000);
+  const auto ended = train("data");
+  EXPECT_EQ(ended.exit_code, 3);
+  EXPECT_TRUE(ended.is_one_line_with({"train-images-idx3-ubyte"}));
+}
+
+TEST_F(BadData, ATextFileInAFolderOfImages) {
+  write_image_folder(work_ / "images", 12);
+  write_text(work_ / "images/stripes/3.png", "not an image\n");
+  const auto ended =
+      run_fovea({"train", "classify", "--model", "resnet8", "--data", "folder:" + (work_ / "images").string(),
+                 "--set", "data.img_size=16", "--set", "batch_size=8", "--set", "epochs=1", "--set",
+                 "data.val_fraction=0", "--output", (work_ / "run").string()});
+  EXPECT_EQ(ended.exit_code, 3);
+  EXPECT_NE(ended.err.find("3.png"), std::string::npos) << ended.err;
+}
+
+// A PNG whose header says `side` x `side`, with the right checksum.
+std::string bomb(uint32_t side, const fs::path& small) {
+  write_picture(small, 0, 4);
+  std::string bytes = read_text(small);
+  for (const size_t at : {size_t{16}, size_t{20}}) {
+    for (size_t i = 0; i < 4; ++i) bytes[at + i] = static_cast<char>(side >> (24 - 8 * i) & 0xff);
+  }
+  const uLong crc = crc32(0, reinterpret_cast<const Bytef*>(bytes.data() + 12), 17);
+  for (size_t i = 0; i < 4; ++i) bytes[29 + i] = static_cast<char>(crc >> (24 - 8 * i) & 0xff);
+  return bytes;
+}
+
+TEST_F(BadData, ImagesForPrediction) {
+  write_idx(work_ / "data");
+  train_tiny(work_ / "data", work_ / "run");
+  write_picture(work_ / "good.png", 1, 40);
+  write_text(work_ / "text.png", "no image at all\n");
+  write_text(work_ / "empty.png", "");
+  write_text(work_ / "bomb.png", bomb(30000, work_ / "small.png"));
+  const std::string cut = read_text(work_ / "good.png");
+  write_text(work_ / "cut.png", cut.substr(0, cut.size() / 2));
+  for (const std::string name : {"text.png", "empty.png", "bomb.png", "cut.png", "none.png"}) {
+    const auto ended = run_fovea({"predict", (work_ / "run").string(), (work_ / name).string()});
+    EXPECT_EQ(ended.exit_code, 3) << name;
+    EXPECT_TRUE(ended.is_one_line_with({name})) << name;
+  }
+  EXPECT_TRUE(run_fovea({"predict", (work_ / "run").string(), (work_ / "bomb.png").string()})
+                  .is_one_line_with({"30000"}));
+  // One bad image does not cost the others.
+  const auto both = run_fovea({"predict", (work_ / "run").string(), (work_ / "empty.png").string(),
+                               (work_ / "good.png").string(), "--json"});
+  EXPECT_EQ(both.exit_code, 3);
+  EXPECT_TRUE(both.json()["images"][0].contains("error"));
+  EXPECT_EQ(both.json()["images"][1]["predictions"].size(), 5u);
+}
+
+TEST_F(BadData, ImagesForExplanation) {
+  write_idx(work_ / "data");
+  train_tiny(work_ / "data", work_ / "run");
+  write_text(work_ / "text.png", "no image\n");
+  const auto bad = run_fovea({"explain", (work_ / "run").string(), (work_ / "text.png").string(), "--output",
+                              (work_ / "out").string()});
+  EXPECT_EQ(bad.exit_code, 3);
+  const auto method = run_fovea({"explain", (work_ / "run").string(), (work_ / "text.png").string(),
+                                 "--method", "gradcm", "--output", (work_ / "other").string()});
+  EXPECT_EQ(method.exit_code, 2);
+  EXPECT_TRUE(method.is_one_line_with({"'gradcam'"}));
+  EXPECT_FALSE(fs::exists(work_ / "other"));
+  write_picture(work_ / "good.png", 1, 40);
+  const auto unfit = run_fovea({"explain", (work_ / "run").string(), (work_ / "good.png").string(),
+                                "--method", "rollout", "--output", (work_ / "other").string()});
+  EXPECT_EQ(unfit.exit_code, 2);
+  EXPECT_TRUE(unfit.is_one_line_with({"rollout", "gradcam"}));
+}
+
+TEST_F(BadData, WrongWeightsForTheModel) {
+  write_idx(work_ / "data");
+  train_tiny(work_ / "data", work_ / "run");
+  const std::string weights = (work_ / "run" / read_text(work_ / "run/last") / "model.safetensors").string();
+  const std::string trimmed = weights.find('\n') == std::string::npos
+                                  ? weights
+                                  : (work_ / "run/checkpoint-2/model.safetensors").string();
+  write_tensors(work_ / "x.safetensors", {{"input", {{1, 1, 28, 28}, std::vector<float>(784, 0.5F)}}});
+  const std::string out = (work_ / "y.safetensors").string();
+  const auto run = [&](const std::string& model) {
+    return run_fovea({"run", "model", model, "--set", "in_chans=1", "--set", "num_classes=10", "--weights",
+                      trimmed, "--input", (work_ / "x.safetensors").string(), "--output", out});
+  };
+  const auto wrong = run("resnet14");
+  EXPECT_EQ(wrong.exit_code, 4);
+  EXPECT_TRUE(wrong.is_one_line_with({"layer"}));
+  EXPECT_FALSE(fs::exists(out));
+  const auto right = run("resnet8");
+  EXPECT_EQ(right.exit_code, 0) << right.err;
+  EXPECT_TRUE(fs::exists(out));
+}
+
+TEST_F(BadData, DamagedModelFiles) {
+  write_idx(work_ / "data");
+  train_tiny(work_ / "data", work_ / "run");
+  const fs::path weights = work_ / "run/checkpoint-2/model.safetensors";
+  std::string bytes = read_text(weights);
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  write_text(weights, bytes);
+  const auto flipped = run_fovea({"eval", (work_ / "run").string()});
+  EXPECT_EQ(flipped.exit_code, 4);
+  EXPECT_TRUE(flipped.is_one_line_with({"model.safetensors"}));
+  const auto none = run_fovea({"eval", (work_ / "nothing").string()});
+  EXPECT_EQ(none.exit_code, 4);
+  EXPECT_TRUE(none.is_one_line_with({"nothing"}));
+}
+
+TEST_F(BadData, NaNInTheInput) {
+  write_idx(work_ / "data");
+  train_tiny(work_ / "data", work_ / "run");
+  std::vector<float> pixels(784, 0.5F);
+  pixels[30] = NAN;
+  write_tensors(work_ / "x.safetensors", {{"input", {{1, 1, 28, 28}, pixels}}});
+  const std::string out = (work_ / "y.safetensors").string();
+  const auto ended = run_fovea({"run", "model", (work_ / "run/checkpoint-2").string(), "--input",
+                                (work_ / "x.safetensors").string(), "--output", out});
+  EXPECT_EQ(ended.exit_code, 5);
+  EXPECT_TRUE(ended.is_one_line_with({"x.safetensors", "'input'", "1 NaN", "(0, 0, 1, 2)"}));
+  EXPECT_FALSE(fs::exists(out));
+}
+
+TEST_F(BadData, WrongInputTensors) {
+  write_tensors(work_ / "x.safetensors", {{"inputs", {{1, 1, 4, 4}, std::vector<float>(16, 0.5F)}}});
+  write_tensors(work_ / "q.safetensors", {{"q", {{1, 1, 2, 2}, {1, 2, 3, 4}}}});
+  const std::string out = (work_ / "y.safetensors").string();
+  const auto mechanism = run_fovea(
+      {"run", "mechanism", "softmax", "--input", (work_ / "q.safetensors").string(), "--output", out});
+  EXPECT_EQ(mechanism.exit_code, 3);
+  EXPECT_TRUE(mechanism.is_one_line_with({"'k'"}));
+  const auto stranger = run_fovea(
+      {"run", "mechanism", "softmax", "--input", (work_ / "x.safetensors").string(), "--output", out});
+  EXPECT_EQ(stranger.exit_code, 3);
+  EXPECT_FALSE(fs::exists(out));
+}
+
+TEST_F(BadData, LossGoneWrong) {
+  write_idx(work_ / "data");
+  const auto ended = train("data", {"--set", "lr=1e12", "--set", "optimizer=sgd", "--set", "l2=1", "--set",
+                                    "max_steps=50", "--set", "checkpoint_every=1"});
+  EXPECT_EQ(ended.exit_code, 5) << ended.err;
+  const std::string last = ended.err.substr(ended.err.rfind("\n", ended.err.size() - 2) + 1);
+  EXPECT_NE(last.find("step"), std::string::npos) << last;
+  EXPECT_NE(last.find("checkpoint"), std::string::npos) << last;
+}
+
+class BadPlace : public BadData {
+ protected:
+  BadPlace() { write_idx(work_ / "data"); }
+};
+
+TEST_F(BadPlace, AFolderWithContentIsRefused) {
+  write_text(work_ / "run/notes.txt", "mine");
+  const auto ended = train("data");
+  EXPECT_EQ(ended.exit_code, 2);
+  EXPECT_TRUE(ended.is_one_line_with({(work_ / "run").string(), "--resume auto"}));
+  EXPECT_EQ(read_text(work_ / "run/notes.txt"), "mine");
+  EXPECT_EQ(std::distance(fs::directory_iterator(work_ / "run"), fs::directory_iterator()), 1);
+}
+
+TEST_F(BadPlace, AFolderThatCannotBeMade) {
+  write_text(work_ / "file", "");
+  auto words = training(work_ / "data", work_ / "file/run", {"--set", "max_steps=2"});
+  const auto under_a_file = run_fovea(words);
+  EXPECT_EQ(under_a_file.exit_code, 1);
+  EXPECT_TRUE(under_a_file.is_one_line_with({(work_ / "file/run").string()}));
+  const auto no_rights = run_fovea(training(work_ / "data", "/proc/fovea", {"--set", "max_steps=2"}));
+  EXPECT_EQ(no_rights.exit_code, 1);
+  EXPECT_TRUE(no_rights.is_one_line_with({"/proc/fovea"}));
+}
+
+TEST_F(BadPlace, AReadOnlyFolder) {
+  if (geteuid() == 0) GTEST_SKIP() << "root may write everywhere";
+  fs::create_directories(work_ / "closed");
+  fs::permissions(work_ / "closed", fs::perms::owner_read | fs::perms::owner_exec);
+  const auto ended = run_fovea(training(work_ / "data", work_ / "closed/run", {"--set", "max_steps=2"}));
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_TRUE(ended.is_one_line_with({"closed/run"}));
+}
+
+TEST_F(BadPlace, AFullDiskWhileCheckpointing) {
+  auto words =
+      training(work_ / "data", work_ / "run", {"--set", "max_steps=4", "--set", "checkpoint_every=2"});
+  const auto ended = run_fovea(words, {.largest_file = 64 * 1024});
+  EXPECT_EQ(ended.exit_code, 1) << ended.signal;
+  EXPECT_NE(ended.err.find("safetensors"), std::string::npos) << ended.err;
+  EXPECT_FALSE(fs::exists(work_ / "run/checkpoint-2"));
+  EXPECT_FALSE(fs::exists(work_ / "run/last"));
+  words.insert(words.end(), {"--resume", "auto"});
+  const auto again = run_fovea(words);
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_TRUE(fs::exists(work_ / "run/checkpoint-4/model.safetensors"));
+}
+
+TEST_F(BadPlace, AFullDiskUnderAResult) {
+  train_tiny(work_ / "data", work_ / "run");
+  write_tensors(work_ / "x.safetensors", {{"input", {{64, 1, 28, 28}, std::vector<float>(64 * 784, 0.5F)}}});
+  const std::string out = (work_ / "y.safetensors").string();
+  const auto ended = run_fovea({"run", "model", (work_ / "run/checkpoint-2").string(), "--input",
+                                (work_ / "x.safetensors").string(), "--output", out},
+                               {.largest_file = 1024});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_TRUE(ended.is_one_line_with({"y.safetensors"}));
+  EXPECT_FALSE(fs::exists(out));
+  for (const auto& entry : fs::directory_iterator(work_.path())) {
+    EXPECT_FALSE(entry.path().filename().string().starts_with(".fovea-tmp")) << entry.path();
+  }
+}
+
+TEST_F(BadPlace, ResumingWithAnotherModelIsRefused) {
+  train_tiny(work_ / "data", work_ / "run");
+  auto words = training(work_ / "data", work_ / "run",
+                        {"--set", "max_steps=4", "--resume", "auto", "--model", "resnet14"});
+  const auto ended = run_fovea(words);
+  EXPECT_EQ(ended.exit_code, 2);
+  EXPECT_TRUE(ended.is_one_line_with({"model.name", "resnet8", "resnet14"}));
+}
+
+}  // namespace
+}  // namespace fovea::cli_test

@@ -1,0 +1,154 @@
+// What the program answers to its words: help, names, shells, streams.
+#include <gtest/gtest.h>
+
+#include "fixtures.h"
+
+namespace fovea::cli_test {
+namespace {
+
+TEST(Call, WithoutCommandNamesThem) {
+  const auto ended = run_fovea({});
+  EXPECT_EQ(ended.exit_code, 2);
+  EXPECT_TRUE(ended.is_one_line_with({"a command is needed", "train", "--help"}));
+  EXPECT_EQ(ended.out, "");
+}
+
+TEST(Call, MisspellingsNameTheNearest) {
+  const struct {
+    std::vector<std::string> words;
+    std::string nearest;
+  } cases[] = {
+      {{"trian"}, "'train'"},
+      {{"train", "clasify"}, "'classify'"},
+      {{"list", "modles"}, "'models'"},
+      {{"list", "--jsom"}, "'--json'"},
+      {{"train", "classify", "--modle", "resnet20"}, "'--model'"},
+      {{"summary", "resnt20"}, "'resnet20'"},
+      {{"summary", "resnet20", "--set", "num_clases=3"}, "'num_classes'"},
+      {{"run", "mechanism", "sofmax"}, "'softmax'"},
+      {{"completion", "bsh"}, "'bash'"},
+      {{"train", "classify", "--model", "resnet8", "--data", "fashon_mnist", "--print-config"},
+       "'fashion_mnist'"},
+  };
+  for (const auto& test : cases) {
+    const auto ended = run_fovea(test.words);
+    EXPECT_EQ(ended.exit_code, 2) << ended.err;
+    EXPECT_TRUE(ended.is_one_line_with({"Did you mean " + test.nearest}));
+    EXPECT_EQ(ended.out, "");
+  }
+}
+
+TEST(Call, MissingAndSurplusArgumentsAreNamed) {
+  EXPECT_TRUE(run_fovea({"summary"}).is_one_line_with({"[fovea summary]", "MODEL is needed"}));
+  EXPECT_TRUE(run_fovea({"summary", "resnet8", "again"}).is_one_line_with({"found 'again'"}));
+  EXPECT_TRUE(run_fovea({"eval", "x", "--threads", "two"}).is_one_line_with({"--threads", "'two'"}));
+  EXPECT_TRUE(run_fovea({"eval", "x", "--threads", "0"}).is_one_line_with({"--threads", "'0'"}));
+  EXPECT_EQ(run_fovea({"summary", "resnet8", "--input"}).exit_code, 2);
+}
+
+TEST(Call, OtherDevicesAreRefused) {
+  const auto ended = run_fovea({"eval", "nowhere", "--device", "cuda"});
+  EXPECT_EQ(ended.exit_code, 2);
+  EXPECT_TRUE(ended.is_one_line_with({"--device takes cpu", "'cuda'"}));
+}
+
+TEST(Call, EveryCommandHasHelpWithAnExample) {
+  const std::vector<std::vector<std::string>> commands = {
+      {},          {"list"},      {"summary"}, {"train"},        {"train", "classify"}, {"eval"},
+      {"predict"}, {"explain"},   {"run"},     {"run", "model"}, {"run", "mechanism"},  {"report"},
+      {"doctor"},  {"completion"}};
+  for (auto words : commands) {
+    words.emplace_back("--help");
+    const auto ended = run_fovea(words);
+    EXPECT_EQ(ended.exit_code, 0) << ended.err;
+    EXPECT_NE(ended.out.find("Example:\n  "), std::string::npos) << ended.out;
+    EXPECT_EQ(ended.err, "");
+  }
+}
+
+TEST(Call, VersionIsOneLine) {
+  const auto ended = run_fovea({"--version"});
+  EXPECT_EQ(ended.exit_code, 0);
+  EXPECT_TRUE(ended.out.starts_with("fovea 0.")) << ended.out;
+}
+
+TEST(Call, ListsParse) {
+  const auto all = run_fovea({"list", "--json"}).json();
+  for (const char* kind : {"models", "mechanisms", "tasks", "data", "explainers", "recipes"}) {
+    ASSERT_TRUE(all.contains(kind)) << kind;
+    const auto one = run_fovea({"list", kind, "--json"}).json();
+    EXPECT_EQ(one[kind], all[kind]);
+    const auto text = run_fovea({"list", kind}).out;
+    for (const auto& row : one[kind]) {
+      EXPECT_FALSE(row["summary"].get<std::string>().empty()) << row;
+      EXPECT_NE(text.find(row["name"].get<std::string>()), std::string::npos);
+    }
+  }
+}
+
+TEST(Call, DoctorFindsTheBuildSound) {
+  const auto ended = run_fovea({"doctor", "--json"});
+  EXPECT_EQ(ended.exit_code, 0) << ended.out;
+  const auto report = ended.json();
+  EXPECT_EQ(report["openmp"]["chunks_of_two_threads"], 2);
+  EXPECT_EQ(report["openmp"]["libraries"].size(), 1u);
+  EXPECT_EQ(report["torch"]["loaded"], "2.11.0");
+  EXPECT_TRUE(report["problems"].empty());
+  EXPECT_GT(report["memory_bytes"]["total"], 0);
+}
+
+TEST(Call, DoctorNamesWhatIsWrong) {
+  const auto ended = run_fovea({"doctor", "--json"}, {.environment = {"FOVEA_ISA=avx3"}});
+  EXPECT_EQ(ended.exit_code, 1);
+  ASSERT_EQ(ended.json()["problems"].size(), 1u);
+  EXPECT_NE(ended.json()["problems"][0].get<std::string>().find("avx3"), std::string::npos);
+}
+
+// Exit status of a shell that reads `script`, or -1 when the machine lacks it.
+int run_shell(const std::string& shell, const std::string& arguments) {
+  if (std::system(("command -v " + shell + " >/dev/null").c_str()) != 0) return -1;
+  return std::system((shell + " " + arguments).c_str());
+}
+
+TEST(Call, CompletionScriptsAreSound) {
+  const TemporaryFolder work;
+  for (const std::string shell : {"bash", "zsh", "fish"}) {
+    const auto ended = run_fovea({"completion", shell});
+    EXPECT_EQ(ended.exit_code, 0);
+    EXPECT_NE(ended.out.find("attention-block"), std::string::npos) << shell;
+    write_text(work / shell, ended.out);
+    EXPECT_LE(run_shell(shell, "-n '" + (work / shell).string() + "'"), 0) << shell;
+  }
+}
+
+TEST(Call, BashCompletesCommandsFlagsAndNames) {
+  const TemporaryFolder work;
+  write_text(work / "script", run_fovea({"completion", "bash"}).out);
+  const auto complete = [&](const std::string& words) {
+    const std::string out = (work / "out").string();
+    run_shell("bash", "-c 'source \"" + (work / "script").string() + "\"; COMP_WORDS=(" + words +
+                          "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _fovea; echo \"${COMPREPLY[@]}\"' > '" +
+                          out + "'");
+    return read_text(out);
+  };
+  EXPECT_EQ(complete("fovea tr"), "train\n");
+  EXPECT_EQ(complete("fovea train cl"), "classify\n");
+  EXPECT_EQ(complete("fovea train classify --attention-b"), "--attention-block\n");
+  EXPECT_EQ(complete("fovea train classify --set lr=1 --amp b"), "bf16\n");
+  EXPECT_EQ(complete("fovea summary fashion_v"), "fashion_vit\n");
+}
+
+TEST(Call, AReaderThatWentAwayIsNoError) {
+  const auto ended = run_fovea({"list", "models"}, {.closed_stdout = true});
+  EXPECT_EQ(ended.exit_code, 0);
+  EXPECT_EQ(ended.err, "");
+}
+
+TEST(Call, AFullDiskBehindStdoutIsAnError) {
+  const auto ended = run_fovea({"list", "models"}, {.stdout_to = "/dev/full"});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_TRUE(ended.is_one_line_with({"[stdout]", "No space left"}));
+}
+
+}  // namespace
+}  // namespace fovea::cli_test

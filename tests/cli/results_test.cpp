@@ -1,0 +1,146 @@
+// What the commands give when all is well.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "fixtures.h"
+
+namespace fovea::cli_test {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(Summary, CountsAsTorchvisionDoes) {
+  const auto ended = run_fovea({"summary", "resnet34", "--input", "3x224x224", "--json"});
+  ASSERT_EQ(ended.exit_code, 0) << ended.err;
+  const auto summary = ended.json();
+  EXPECT_EQ(summary["parameters"], 21797672);
+  EXPECT_EQ(summary["trainable"], 21797672);
+  EXPECT_NEAR(summary["multiply_adds"].get<double>(), 3.66e9, 0.02e9);
+  EXPECT_GT(summary["activation_bytes"], 0);
+  int64_t parameters = 0;
+  for (const auto& layer : summary["layers"]) parameters += layer["parameters"].get<int64_t>();
+  EXPECT_EQ(parameters, summary["parameters"]);
+  EXPECT_NE(run_fovea({"summary", "resnet34"}).out.find("21,797,672 parameters"), std::string::npos);
+}
+
+TEST(Summary, InputSizesReachTheModel) {
+  const auto small =
+      run_fovea({"summary", "vit_tiny", "--input", "1x112x112", "--set", "num_classes=7", "--json"});
+  ASSERT_EQ(small.exit_code, 0) << small.err;
+  EXPECT_EQ(small.json()["input"], (std::vector<int64_t>{1, 1, 112, 112}));
+  const auto bad = run_fovea({"summary", "vit_tiny", "--input", "3x224xx"});
+  EXPECT_EQ(bad.exit_code, 2);
+  EXPECT_TRUE(bad.is_one_line_with({"--input", "3x224xx"}));
+}
+
+// Everything that follows a training, once: a training costs more than a look at its results.
+TEST(Flow, TrainEvalPredictExplainReport) {
+  // Spaces and letters beyond ASCII in every path.
+  const TemporaryFolder work("läuft gut 走る");
+  write_idx(work / "data set");
+  const auto trained = run_fovea(
+      training(work / "data set", work / "run 1", {"--set", "max_steps=14", "--set", "lr=0.02", "--json"}),
+      {.environment = {"LC_ALL=de_DE.UTF-8", "LANG=de_DE.UTF-8"}});
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  const auto result = trained.json();
+  EXPECT_EQ(result["step"], 14);
+  EXPECT_EQ(result["stopped"], false);
+  EXPECT_GT(result["seconds"], 0);
+  const std::string run = (work / "run 1").string();
+  for (const char* name : {"config.json", "metrics.jsonl", "last", "best"})
+    EXPECT_TRUE(fs::exists(work / "run 1" / name));
+  EXPECT_TRUE(fs::exists(work / "run 1" / result["best"].get<std::string>() / "model.safetensors"));
+
+  const auto evaluated = run_fovea({"eval", run, "--json"});
+  ASSERT_EQ(evaluated.exit_code, 0) << evaluated.err;
+  const auto metrics = evaluated.json();
+  EXPECT_EQ(metrics["n"], 20);
+  EXPECT_GE(metrics["top1"], 0);
+  EXPECT_LE(metrics["top1"], metrics["top5"]);
+  EXPECT_LE(metrics["top5"], 100);
+  EXPECT_TRUE(std::isfinite(metrics["loss"].get<double>()));
+  EXPECT_EQ(metrics["confusion"].size(), 10u);
+  EXPECT_EQ(metrics["class_names"].size(), 10u);
+  const auto named = run_fovea(
+      {"eval", run, "--data", "mnist:" + (work / "data set").string(), "--split", "test", "--json"});
+  EXPECT_EQ(named.json()["top1"], metrics["top1"]);
+  EXPECT_EQ(run_fovea({"eval", run, "--split", "val", "--json"}).json()["n"], 5);
+
+  write_picture(work / "größer.png", 3, 61, 3);
+  write_picture(work / "grey.png", 2, 28, 1);
+  const auto predicted = run_fovea(
+      {"predict", run, (work / "größer.png").string(), (work / "grey.png").string(), "--top", "3", "--json"});
+  ASSERT_EQ(predicted.exit_code, 0) << predicted.err;
+  ASSERT_EQ(predicted.json()["images"].size(), 2u);
+  for (const auto& image : predicted.json()["images"]) {
+    ASSERT_EQ(image["predictions"].size(), 3u);
+    EXPECT_GE(image["predictions"][0]["probability"], image["predictions"][1]["probability"]);
+    EXPECT_FALSE(image["predictions"][0]["class"].get<std::string>().empty());
+  }
+
+  const auto explained = run_fovea({"explain", run, (work / "größer.png").string(), "--method", "gradcam",
+                                    "--target", "3", "--output", (work / "maps out").string(), "--json"});
+  ASSERT_EQ(explained.exit_code, 0) << explained.err;
+  EXPECT_TRUE(fs::exists(work / "maps out/001-größer-gradcam.png"));
+  const std::string page = read_text(work / "maps out/index.html");
+  EXPECT_NE(page.find("größer.png"), std::string::npos);
+  EXPECT_EQ(page.find("http://"), page.find("http://www.w3.org"));
+
+  const auto reported =
+      run_fovea({"report", run, "--output", (work / "page").string(), "--images", "4", "--json"});
+  ASSERT_EQ(reported.exit_code, 0) << reported.err;
+  EXPECT_EQ(reported.json()["models"][0]["top1"], metrics["top1"]);
+  const std::string report = read_text(work / "page/index.html");
+  EXPECT_NE(report.find("<svg"), std::string::npos);
+  EXPECT_NE(report.find(" s</td>"), std::string::npos) << "the seconds of training are missing";
+}
+
+TEST(Flow, AFolderOfImages) {
+  const TemporaryFolder work;
+  write_image_folder(work / "images", 10);
+  const std::string run = (work / "run").string();
+  const auto trained =
+      run_fovea({"train", "classify", "--model", "resnet8", "--data", "folder:" + (work / "images").string(),
+                 "--set", "data.img_size=16", "--set", "data.val_fraction=0.2", "--set", "batch_size=8",
+                 "--set", "max_steps=2", "--output", run});
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  const auto predicted = run_fovea({"predict", run, (work / "images/stripes/0.png").string(), "--json"});
+  ASSERT_EQ(predicted.exit_code, 0) << predicted.err;
+  EXPECT_EQ(predicted.json()["images"][0]["predictions"].size(), 2u);
+  // A folder has no test part, and says how to go on.
+  const auto evaluated = run_fovea({"eval", run});
+  EXPECT_EQ(evaluated.exit_code, 3);
+  EXPECT_TRUE(evaluated.is_one_line_with({"--split"}));
+  EXPECT_EQ(run_fovea({"eval", run, "--split", "val", "--json"}).exit_code, 0);
+}
+
+TEST(Run, MechanismIsAttention) {
+  const TemporaryFolder work;
+  // Two queries over two keys; the first may see only the first key, whose value comes through whole.
+  write_tensors(work / "in.safetensors", {{"q", {{1, 1, 2, 1}, {1, 1}}},
+                                          {"k", {{1, 1, 2, 1}, {0, std::log(3.0F)}}},
+                                          {"v", {{1, 1, 2, 1}, {4, 8}}}});
+  const std::string out = (work / "out.safetensors").string();
+  const auto plain = run_fovea({"run", "mechanism", "softmax:causal=true", "--input",
+                                (work / "in.safetensors").string(), "--output", out});
+  ASSERT_EQ(plain.exit_code, 0) << plain.err;
+  const auto values = read_tensors(out).at("out").values;
+  EXPECT_FLOAT_EQ(values[0], 4);
+  EXPECT_NEAR(values[1], (4 * 1 + 8 * 3) / 4.0, 1e-5);
+}
+
+TEST(Run, ListInputsSaysWhatIsWanted) {
+  const auto ended = run_fovea({"run", "model", "vit_tiny", "--list-inputs", "--json"});
+  ASSERT_EQ(ended.exit_code, 0) << ended.err;
+  const auto inputs = ended.json()["inputs"];
+  ASSERT_EQ(inputs.size(), 1u);
+  EXPECT_EQ(inputs[0]["name"], "input");
+  EXPECT_EQ(inputs[0]["shape"], (std::vector<int64_t>{1, 3, 224, 224}));
+  const auto missing = run_fovea({"run", "model", "vit_tiny"});
+  EXPECT_EQ(missing.exit_code, 2);
+  EXPECT_TRUE(missing.is_one_line_with({"--weights"}));
+}
+
+}  // namespace
+}  // namespace fovea::cli_test
