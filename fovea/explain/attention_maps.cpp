@@ -74,8 +74,8 @@ at::Tensor fuse_heads(const at::Tensor& weights, int64_t head, const std::string
 }
 
 at::Tensor token_map(const at::Tensor& weights, const models::TokenGrid& grid) {
-  const at::Tensor row = grid.prefix > 0 ? weights[0].slice(0, grid.prefix) : weights.mean(0);
-  return row.reshape({grid.rows, grid.columns});
+  const at::Tensor row = grid.pooled ? weights.slice(0, grid.prefix).mean(0) : weights[0];
+  return row.slice(0, grid.prefix).reshape({grid.rows, grid.columns});
 }
 
 int64_t find_attention_layer(const AttentionRecord& record, const std::string& layer) {

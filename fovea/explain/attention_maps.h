@@ -28,8 +28,8 @@ bool has_global_attention(models::ImageNetwork& network, const at::Tensor& image
 /// scaled to sum 1 again.
 at::Tensor fuse_heads(const at::Tensor& weights, int64_t head, const std::string& fusion);
 
-/// What the network's summary token took from each patch: row 0 without the prefix columns; without a prefix
-/// the mean over all rows.   (N, N) -> (rows, columns)
+/// What the head's input took from each patch: of the class token's row, or of the mean of the patches' rows
+/// where the head reads their mean, the columns of the patches.   (N, N) -> (rows, columns)
 at::Tensor token_map(const at::Tensor& weights, const models::TokenGrid& grid);
 
 /// The number in `layers` of a layer given by number or dotted name (its attention module or the block around

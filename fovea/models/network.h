@@ -54,6 +54,8 @@ class Network : public torch::nn::Module {
 /// patches in row order. 0 rows: the layer's output is a map (B, C, h, w).
 struct TokenGrid {
   int64_t rows = 0, columns = 0, prefix = 0;
+  /// The head reads the mean of the patches; otherwise it reads the first token.
+  bool pooled = false;
 };
 
 /// A network that classifies images: `input` (B, C, H, W) -> `output` (B, classes), logits.

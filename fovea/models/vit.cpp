@@ -63,7 +63,7 @@ at::Tensor PatchEmbedImpl::forward(const at::Tensor& images) {
 VisionTransformer::VisionTransformer(const VitConfig& config) : config_(config) {
   check(config);
   grid_ = {config.img_size.height / config.patch_size.height, config.img_size.width / config.patch_size.width,
-           config.class_token ? 1 : 0};
+           config.class_token ? 1 : 0, config.global_pool == "avg"};
   const int64_t dim = config.embed_dim, tokens = grid_.prefix + grid_.rows * grid_.columns;
   if (config.class_token) cls_token_ = register_parameter("cls_token", at::empty({1, 1, dim}));
   pos_embed_ = register_parameter("pos_embed", at::empty({1, tokens, dim}));

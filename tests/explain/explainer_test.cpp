@@ -254,6 +254,25 @@ TEST(RawAttentionTest, ShowsOneHeadOfOneLayer) {
   EXPECT_TRUE(at::allclose(last.values, weights[2][0].mean(0)[0].slice(0, 1).view({4, 4})));
 }
 
+// A class token that the head does not read says nothing of the prediction.
+TEST(RawAttentionTest, FollowsWhatTheHeadReads) {
+  const auto net = models::make_image_model("vit_tiny", {{"img_size", 16},
+                                                         {"patch_size", 4},
+                                                         {"embed_dim", 32},
+                                                         {"depth", 1},
+                                                         {"num_heads", 2},
+                                                         {"in_chans", 1},
+                                                         {"num_classes", 2},
+                                                         {"global_pool", "avg"}});
+  net->eval();
+  at::manual_seed(2);
+  const auto image = at::randn({1, 1, 16, 16}) * 3;
+  const auto weights = weights_by_tap(*net, image);
+  const auto found = make_explainer("attention")->explain(*net, image, -1);
+  const auto patches = weights[0][0].mean(0).slice(0, 1).slice(1, 1);
+  EXPECT_TRUE(at::allclose(found.values, patches.mean(0).view({4, 4})));
+}
+
 // ---- self-checks, state, errors
 
 TEST(IntegratedGradientsTest, ReportsCompleteness) {
