@@ -49,18 +49,19 @@ std::string picture_name(size_t number, const std::string& image, const explain:
 
 struct Work {
   const tasks::Classifier& classifier;
-  ViewOptions options;
+  std::vector<std::string> methods;
+  int64_t target;
   fs::path output;
   std::vector<explain::GalleryItem> items = {};
   ordered_json results = ordered_json::array();
 };
 
-void explain_one(Work& work, const std::string& file, bool choose_methods) {
+void explain_one(Work& work, const std::string& file) {
   const bool grey = work.classifier.preprocessing.channels == 1;
   const io::Image image = io::read_image(file, {.color = grey ? io::ColorMode::grey : io::ColorMode::rgb});
   const at::Tensor input = tasks::to_input(work.classifier, image);
-  if (choose_methods) work.options.methods = suitable_methods(work.classifier, input);
-  const ImageView view = view_image(work.classifier, input, model_name(work.classifier), work.options);
+  const auto view =
+      view_image(work.classifier, input, model_name(work.classifier), work.methods, work.target);
   const io::Image seen = seen_image(work.classifier, input);
   ordered_json maps = ordered_json::array();
   for (const auto& found : view.explanations) {
@@ -87,16 +88,16 @@ int run_explain(const Call& call) {
   apply_device_and_threads(call);
   const auto classifier = tasks::load_classifier(*call.get("CHECKPOINT"));
   for (const auto& line : classifier.notes) note(line);
-  Work work{.classifier = classifier, .options = {}, .output = *call.get("--output")};
-  work.options.methods = call.all("--method");
-  work.options.target = find_class(call, classifier);
-  for (const auto& method : work.options.methods) explain::make_explainer(method);
-  const bool choose_methods = work.options.methods.empty();
+  Work work{.classifier = classifier,
+            .methods = call.all("--method"),
+            .target = find_class(call, classifier),
+            .output = *call.get("--output")};
+  for (const auto& method : work.methods) explain::make_explainer(method);
   make_folder(work.output);
   int exit_code = 0;
   for (const auto& file : call.all("IMAGE")) {
     try {
-      explain_one(work, file, choose_methods);
+      explain_one(work, file);
     } catch (const Error& error) {
       // A bad image does not cost the others; a call that fits no image does.
       if (error.kind() != ErrorKind::data && error.kind() != ErrorKind::numeric) throw;

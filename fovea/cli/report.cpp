@@ -14,6 +14,7 @@
 #include "fovea/core/version.h"
 #include "fovea/data/open.h"
 #include "fovea/io/file.h"
+#include "fovea/train/evaluate.h"
 
 namespace fovea::cli {
 namespace {
@@ -61,9 +62,8 @@ class Choice {
 
 bool some_network_misses(const std::vector<ReportedRun>& runs, const data::Sample& sample) {
   return std::any_of(runs.begin(), runs.end(), [&](const ReportedRun& run) {
-    const auto& names = run.classifier.class_names;
-    const auto scores = class_scores(run.classifier, tasks::to_input(run.classifier, sample.image), 1);
-    return scores.front().name != names.at(static_cast<size_t>(sample.label));
+    const auto chances = train::predict(*run.classifier.model, tasks::to_input(run.classifier, sample.image));
+    return chances.argmax().item<int64_t>() != sample.label;
   });
 }
 
@@ -77,9 +77,7 @@ explain::GalleryItem gallery_item(const std::vector<ReportedRun>& runs, const da
                             .views = {}};
   for (const auto& run : runs) {
     const auto input = tasks::to_input(run.classifier, sample.image);
-    item.views.push_back(
-        view_image(run.classifier, input, run.name, {.methods = suitable_methods(run.classifier, input)})
-            .view);
+    item.views.push_back(view_image(run.classifier, input, run.name).view);
   }
   return item;
 }

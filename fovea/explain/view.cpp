@@ -116,7 +116,10 @@ ImageView view_image(models::ImageNetwork& network, const at::Tensor& image, con
   out.view.scores = top_scores(logits, options.class_names, options.top);
   const int64_t target = options.target >= 0 ? options.target : logits.argmax().item<int64_t>();
   std::vector<std::string> methods = options.methods;
-  if (methods.empty()) methods.push_back(attention ? "rollout" : "gradcam");
+  if (methods.empty()) {
+    if (attention) methods.push_back("rollout");
+    methods.push_back("gradcam");
+  }
   for (const auto& method : methods) {
     out.explanations.push_back(make_explainer(method)->explain(network, image, target));
     out.view.maps.push_back(map_view(out.explanations.back()));

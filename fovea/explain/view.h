@@ -11,7 +11,8 @@ namespace fovea::explain {
 struct ViewOptions {
   std::string title;                     ///< the model's name as shown
   std::vector<std::string> class_names;  ///< missing ones show as their number
-  /// Explainers as make_explainer takes them; empty: default_explainer().
+  /// Explainers as make_explainer takes them; empty: rollout and gradcam where attention joins the image's
+  /// places, else gradcam.
   std::vector<std::string> methods;
   /// The class to explain; -1: the predicted one.
   int64_t target = -1;
