@@ -53,6 +53,20 @@ TEST_F(Interrupt, ASignalSavesAndResumeGoesOn) {
   }
 }
 
+TEST_F(Interrupt, ASecondSignalEndsAtOnce) {
+  Running training(words(100000));
+  ASSERT_TRUE(training.wait_until([&] { return has_trained(); }));
+  // Stopped meanwhile, so that both signals come before another step can be saved.
+  training.send(SIGSTOP);
+  training.send(SIGINT);
+  training.send(SIGTERM);
+  training.send(SIGCONT);
+  const auto ended = training.wait();
+  EXPECT_TRUE(ended.exit_code == 130 || ended.exit_code == 143) << ended.exit_code;
+  EXPECT_EQ(ended.err.find("is saved"), std::string::npos) << ended.err;
+  EXPECT_FALSE(fs::exists(work_ / "run/last"));
+}
+
 TEST_F(Interrupt, ResumedEqualsUninterrupted) {
   ASSERT_EQ(run_fovea(words(6)).exit_code, 0);
   const std::string whole = read_text(work_ / "run/checkpoint-6/model.safetensors");
