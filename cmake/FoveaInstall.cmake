@@ -11,7 +11,7 @@ target_link_libraries(fovea_fovea INTERFACE ${fovea_layer_targets})
 set(fovea_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/fovea)
 install(TARGETS fovea_fovea ${fovea_layer_targets} EXPORT fovea ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT fovea NAMESPACE fovea:: FILE foveaTargets.cmake DESTINATION ${fovea_cmake_dir})
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/fovea DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h"
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/fovea DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "*.inl"
         PATTERN cli EXCLUDE)
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/foveaConfig.cmake.in ${CMAKE_BINARY_DIR}/foveaConfig.cmake

@@ -1,7 +1,14 @@
 #include "fovea/ops/attend.h"
 
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
 #include "fovea/core/error.h"
 #include "fovea/ops/attend_composed.h"
+#include "fovea/ops/attend_fused.h"
 #include "fovea/ops/describe.h"
 
 namespace fovea {
@@ -59,20 +66,88 @@ void check_options(const at::Tensor& q, const at::Tensor& k, const AttendOptions
     refuse("the bias must hold floating point numbers and be broadcastable to (B, H, N, M)",
            describe(*options.bias), "Give it the shape (B|1, H|1, N|1, M|1).");
   }
+  if (options.scale && !std::isfinite(*options.scale)) {
+    refuse("the scale must be finite", std::to_string(*options.scale), "Leave it empty for 1 / sqrt(D).");
+  }
   if (!(options.dropout_p >= 0.0 && options.dropout_p < 1.0)) {
     refuse("dropout_p must be in [0, 1)", std::to_string(options.dropout_p),
            "It is the part that is dropped.");
   }
 }
 
-}  // namespace
-
-AttendResult attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                    const AttendOptions& options) {
+void check_arguments(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const AttendOptions& options) {
   check_shapes(q, k, v);
   check_types(q, k, v);
   check_options(q, k, options);
-  return attend_composed(q, k, v, options);
+}
+
+using Refusal = std::optional<std::string>;
+
+// Best first; the last one can do everything.
+struct Implementation {
+  const char* name;
+  Refusal (*why_not)(const at::Tensor&, const at::Tensor&, const at::Tensor&, const AttendOptions&);
+  AttendResult (*run)(const at::Tensor&, const at::Tensor&, const at::Tensor&, const AttendOptions&);
+};
+
+Refusal nothing_against(const at::Tensor&, const at::Tensor&, const at::Tensor&, const AttendOptions&) {
+  return std::nullopt;
+}
+
+constexpr std::array<Implementation, 2> kImplementations = {{
+    {"fused", why_not_fused, attend_fused},
+    {"composed", nothing_against, attend_composed},
+}};
+
+struct Chosen {
+  const Implementation* implementation;
+  std::vector<std::string> refusals;
+};
+
+Chosen choose(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttendOptions& options) {
+  Chosen chosen{&kImplementations.back(), {}};
+  for (const auto& implementation : kImplementations) {
+    const Refusal reason = implementation.why_not(q, k, v, options);
+    if (!reason) {
+      chosen.implementation = &implementation;
+      break;
+    }
+    chosen.refusals.push_back(std::string(implementation.name) + ": " + *reason);
+  }
+  return chosen;
+}
+
+bool wants_report() {
+  static const bool wanted = [] {
+    const char* asked = std::getenv("FOVEA_VERBOSE");
+    return asked && std::string_view(asked) == "dispatch";
+  }();
+  return wanted;
+}
+
+void report(const at::Tensor& q, const at::Tensor& k, const Chosen& chosen) {
+  std::string line =
+      "fovea: attend q " + describe(q) + ", k " + describe(k) + ": " + chosen.implementation->name;
+  for (const auto& refusal : chosen.refusals) line += "; not " + refusal;
+  std::fprintf(stderr, "%s\n", line.c_str());
+}
+
+}  // namespace
+
+AttendChoice attend_choice(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const AttendOptions& options) {
+  check_arguments(q, k, v, options);
+  auto chosen = choose(q, k, v, options);
+  return {chosen.implementation->name, std::move(chosen.refusals)};
+}
+
+AttendResult attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                    const AttendOptions& options) {
+  check_arguments(q, k, v, options);
+  const Chosen chosen = choose(q, k, v, options);
+  if (wants_report()) report(q, k, chosen);
+  return chosen.implementation->run(q, k, v, options);
 }
 
 }  // namespace fovea

@@ -3,25 +3,37 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/dropout.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/isnan.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <limits>
 
+#include "fovea/ops/attend_functors.h"
+
 namespace fovea {
 namespace {
 
+TensorAt positions(const at::Tensor& scores) {
+  const auto index = scores.options().dtype(at::kLong).requires_grad(false);
+  return {at::arange(scores.size(2), index).unsqueeze(1), at::arange(scores.size(3), index).unsqueeze(0),
+          at::arange(scores.size(0), index).view({-1, 1, 1, 1}),
+          at::arange(scores.size(1), index).view({1, -1, 1, 1})};
+}
+
 // true = may attend; undefined when all may.
-at::Tensor allowed_pairs(const at::Tensor& scores, const AttendOptions& options) {
+at::Tensor allowed_pairs(const TensorAt& at, const AttendOptions& options) {
   at::Tensor allowed;
-  if (options.mask) allowed = *options.mask;
-  if (options.causal) {
-    const auto index = scores.options().dtype(at::kLong);
-    const at::Tensor below =
-        at::arange(scores.size(3), index) <= at::arange(scores.size(2), index).unsqueeze(1);
-    allowed = allowed.defined() ? allowed & below : below;
-  }
+  const auto restrict_to = [&allowed](const at::Tensor& seen) {
+    if (seen.defined()) allowed = allowed.defined() ? allowed & seen : seen;
+  };
+  if (options.mask) restrict_to(*options.mask);
+  if (options.functors) restrict_to(options.functors->allowed(at));
+  if (options.causal) restrict_to(at.k <= at.q);
   return allowed;
 }
 
@@ -38,6 +50,34 @@ at::Tensor repeat_heads(const at::Tensor& t, int64_t heads) {
   return t.size(1) == heads ? t : t.repeat_interleave(heads / t.size(1), 1);
 }
 
+bool all_finite(const at::Tensor& t) { return t.is_meta() || at::isfinite(t).all().item<bool>(); }
+
+at::Tensor finite_part(const at::Tensor& t) { return t.masked_fill(at::isfinite(t).logical_not(), 0.0); }
+
+// q k^T. Times a gradient of 0 a key that is not finite would still be NaN, so its column passes none.
+at::Tensor score_products(const at::Tensor& q, const at::Tensor& k) {
+  if (all_finite(k)) return at::matmul(q, k.transpose(2, 3));
+  const at::Tensor spoilt = at::isfinite(k).all(-1).logical_not().unsqueeze(2);
+  return at::where(spoilt, at::matmul(q, k.transpose(2, 3)).detach(),
+                   at::matmul(q, finite_part(k).transpose(2, 3)));
+}
+
+// What the values that are not finite add to those who may see them: infinity of one sign, or NaN.
+at::Tensor spoilt_outputs(const at::Tensor& v, const at::Tensor& allowed, at::IntArrayRef scores) {
+  const at::Tensor seen = allowed.expand(scores).to(v.scalar_type());
+  const auto meets = [&](const at::Tensor& these) { return at::matmul(seen, these.to(v.scalar_type())) > 0; };
+  const double infinity = std::numeric_limits<double>::infinity();
+  const at::Tensor none = at::zeros({}, v.options().requires_grad(false));
+  return none.masked_fill(meets(v == infinity), infinity) +
+         none.masked_fill(meets(v == -infinity), -infinity) +
+         none.masked_fill(meets(at::isnan(v)), std::numeric_limits<double>::quiet_NaN());
+}
+
+at::Tensor weighted_sum(const at::Tensor& weights, const at::Tensor& v, const at::Tensor& allowed) {
+  if (!allowed.defined() || all_finite(v)) return at::matmul(weights, v);
+  return at::matmul(weights, finite_part(v)) + spoilt_outputs(v.detach(), allowed, weights.sizes());
+}
+
 }  // namespace
 
 AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -46,12 +86,15 @@ AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at:
   const auto widen = [&](const at::Tensor& t) { return narrow ? t.to(at::kFloat) : t; };
   const double scale = options.scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));
 
-  at::Tensor scores = at::matmul(widen(q) * scale, repeat_heads(widen(k), q.size(1)).transpose(2, 3));
+  const at::Tensor keys = repeat_heads(widen(k), q.size(1)), values = repeat_heads(widen(v), q.size(1));
+  at::Tensor scores = score_products(widen(q) * scale, keys);
+  const TensorAt at = positions(scores);
+  if (options.functors) scores = options.functors->score(scores, at);
   if (options.bias) scores = scores + options.bias->to(scores.scalar_type());
-  const at::Tensor allowed = allowed_pairs(scores, options);
+  const at::Tensor allowed = allowed_pairs(at, options);
   at::Tensor weights = allowed.defined() ? masked_softmax(scores, allowed) : at::softmax(scores, -1);
   if (options.dropout_p > 0.0) weights = at::dropout(weights, options.dropout_p, /*train=*/true);
-  const at::Tensor out = at::matmul(weights, repeat_heads(widen(v), q.size(1))).to(q.scalar_type());
+  const at::Tensor out = weighted_sum(weights, values, allowed).to(q.scalar_type());
   return {out, options.weights ? weights : at::Tensor()};
 }
 

@@ -1,0 +1,47 @@
+#pragma once
+#include <cstdint>
+
+#include "fovea/mods/tile_program.h"
+
+namespace fovea::kernels {
+
+/// The types of a kernel's operands. Products are made of bfloat16 where the CPU has them and of float32
+/// otherwise; sums are float32 always.
+enum class Type { f32, bf16, f16 };
+
+/// A (batch, head, row, column) operand with unit column stride; strides in elements.
+struct Operand {
+  const void* data;
+  int64_t batch, head, row;
+};
+
+struct Output {
+  void* data;
+  int64_t batch, head, row;
+};
+
+/// heads is a multiple of kv_heads; dim and value_dim are in 1 ... 256; queries and keys below 2^29.
+struct AttendSizes {
+  int64_t batch, heads, kv_heads, queries, keys, dim, value_dim;
+};
+
+struct ForwardArgs {
+  AttendSizes n;
+  Type type;
+  Operand q, k, v;
+  Output out;
+  /// Natural log-sum-exp of each row of scores, (B, H, N) contiguous; -inf where a query sees no key. May be
+  /// null.
+  float* lse;
+  float scale;
+  TileProgram program;
+};
+
+/// out = softmax(mask(score(scale q k^T))) v, tile by tile. See attend() of ops for the meaning.
+/// Deterministic, whatever the number of threads. A key that a query may not see has no influence on it, NaN
+/// and infinity included; a query that sees none gives 0. O(B H N M (D + Dv)) time, O(B Hkv M (D + Dv))
+/// memory. Throws std::bad_alloc.   Source of the online softmax: Milakov and Gimelshein 2018, algorithm 3;
+/// of the tiling: FlashAttention (Dao et al. 2022), 3.1.
+void attend_forward(const ForwardArgs& args);
+
+}  // namespace fovea::kernels

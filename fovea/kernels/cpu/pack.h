@@ -1,0 +1,72 @@
+#pragma once
+#include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+// Operands as tile products want them. Sizes are rounded up, so that these see few shapes and whole vectors.
+
+namespace fovea::kernels {
+
+inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
+/// Rows of the products' B operand that stand beside each other.
+template <class C>
+constexpr int64_t kPair = std::is_same_v<C, c10::BFloat16> ? 2 : 1;
+
+inline bool is_finite(float x) { return (std::bit_cast<uint32_t>(x) & 0x7f800000u) != 0x7f800000u; }
+inline bool is_finite(c10::BFloat16 x) { return (x.x & 0x7f80u) != 0x7f80u; }
+inline bool is_finite(c10::Half x) { return (x.x & 0x7c00u) != 0x7c00u; }
+
+/// `count` rows of a (row, dim) operand.
+template <class T>
+struct Rows {
+  const T* data;
+  int64_t stride, count, dim;
+};
+
+/// Transposed to (ceil(dim / pair), width, pair); columns past count and dims past dim are 0.
+template <class T, class C>
+void pack_transposed(const Rows<T>& rows, int64_t width, C* out) {
+  constexpr int64_t pair = kPair<C>;
+  for (int64_t j0 = 0; j0 < width; j0 += 16) {
+    for (int64_t d = 0; d < rows.dim; d += pair) {
+      for (int64_t j = j0; j < std::min(j0 + 16, width); ++j) {
+        for (int64_t p = 0; p < pair; ++p) {
+          const bool inside = j < rows.count && d + p < rows.dim;
+          out[(d / pair * width + j) * pair + p] = inside ? C(rows.data[j * rows.stride + d + p]) : C(0);
+        }
+      }
+    }
+  }
+}
+
+/// To (width / pair, dim, pair); rows past count are 0. Numbers that are not finite become 0, and their rows
+/// are appended to `poisoned`: times a weight of 0 they would still be NaN.
+template <class T, class C>
+void pack_rows(const Rows<T>& rows, int64_t width, C* out, std::vector<int64_t>& poisoned) {
+  constexpr int64_t pair = kPair<C>;
+  for (int64_t j = 0; j < width; ++j) {
+    C* to = out + j / pair * pair * rows.dim + j % pair;
+    if (j >= rows.count) {
+      for (int64_t d = 0; d < rows.dim; ++d) to[d * pair] = C(0);
+      continue;
+    }
+    const T* from = rows.data + j * rows.stride;
+    bool finite = true;
+    for (int64_t d = 0; d < rows.dim; ++d) {
+      finite &= is_finite(from[d]);
+      to[d * pair] = C(from[d]);
+    }
+    if (finite) continue;
+    poisoned.push_back(j);
+    for (int64_t d = 0; d < rows.dim; ++d) {
+      if (!is_finite(from[d])) to[d * pair] = C(0);
+    }
+  }
+}
+
+}  // namespace fovea::kernels

@@ -1,0 +1,75 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "fovea/kernels/attend_args.h"
+#include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/pack.h"
+#include "fovea/kernels/cpu/parallel.h"
+
+namespace fovea::kernels {
+
+/// Keys and values of every head, packed by blocks of kBlock keys; the last block is narrower. T is the
+/// operands' type, C that of the products.
+template <class T, class C>
+class PackedKeys {
+ public:
+  static constexpr int64_t kBlock = 512;
+
+  explicit PackedKeys(const ForwardArgs& args)
+      : args_(args),
+        padded_(round_up(args.n.keys, 32)),
+        dim_(round_up(args.n.dim, kPair<C>)),
+        blocks_((args.n.keys + kBlock - 1) / kBlock),
+        k_(heads() * padded_ * dim_),
+        v_(heads() * padded_ * args.n.value_dim),
+        poisoned_(heads() * blocks_) {
+    for_each_task(
+        heads() * blocks_, [] { return 0; }, [&](int, int64_t i) { pack(i / blocks_, i % blocks_); });
+  }
+
+  /// Of keys as packed: a product of bfloat16 takes whole pairs.
+  int64_t dim() const { return dim_; }
+
+  /// Keys of the block at k0, those that only pad it included.
+  int64_t width(int64_t k0) const { return std::min(kBlock, padded_ - k0); }
+
+  /// B operand of scores of keys k0 + offset ...; its rows are width(k0) apart.
+  const C* keys(int64_t head, int64_t k0, int64_t offset) const {
+    return k_.get() + (head * padded_ + k0) * dim_ + offset * kPair<C>;
+  }
+  /// B operand of outputs of keys from k0; its rows are value_dim apart.
+  const C* values(int64_t head, int64_t k0) const {
+    return v_.get() + (head * padded_ + k0) * args_.n.value_dim;
+  }
+  /// Keys of the block at k0, counted from it, whose values are not all finite; those are packed as 0.
+  const std::vector<int64_t>& poisoned(int64_t head, int64_t k0) const {
+    return poisoned_[head * blocks_ + k0 / kBlock];
+  }
+  /// The values of a key as they were given.
+  const T* given_values(int64_t head, int64_t key) const { return rows(args_.v, head, key); }
+
+ private:
+  int64_t heads() const { return args_.n.batch * args_.n.kv_heads; }
+
+  const T* rows(const Operand& t, int64_t head, int64_t key) const {
+    return static_cast<const T*>(t.data) + head / args_.n.kv_heads * t.batch +
+           head % args_.n.kv_heads * t.head + key * t.row;
+  }
+
+  void pack(int64_t head, int64_t block) {
+    const int64_t k0 = block * kBlock, count = std::min(args_.n.keys - k0, kBlock),
+                  value_dim = args_.n.value_dim;
+    pack_transposed(Rows<T>{rows(args_.k, head, k0), args_.k.row, count, args_.n.dim}, width(k0),
+                    k_.get() + (head * padded_ + k0) * dim_);
+    pack_rows(Rows<T>{rows(args_.v, head, k0), args_.v.row, count, value_dim}, width(k0),
+              v_.get() + (head * padded_ + k0) * value_dim, poisoned_[head * blocks_ + block]);
+  }
+
+  const ForwardArgs& args_;
+  int64_t padded_, dim_, blocks_;
+  Buffer<C> k_, v_;
+  std::vector<std::vector<int64_t>> poisoned_;
+};
+
+}  // namespace fovea::kernels

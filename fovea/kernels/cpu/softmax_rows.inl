@@ -1,0 +1,94 @@
+// The rows of one instruction set; included by softmax_rows.cpp with FOVEA_LANES, FOVEA_TARGET and FOVEA_STORE_BF16.
+#define KERNEL FOVEA_TARGET __attribute__((flatten)) static
+#define INLINE FOVEA_TARGET static inline
+#define F simd::Floats<FOVEA_LANES>
+#define NF simd::lanes::Native<FOVEA_LANES>::f
+#define NI simd::lanes::Native<FOVEA_LANES>::i
+
+// 2^v for v <= 0; 0 below -126. Cody-Waite with round to nearest through the magic number 1.5 * 2^23, and a
+// minimax polynomial with relative error 9.2e-8, or, for results that are rounded to bfloat16 (`Narrow`), 1.1e-4.
+// NaN stays NaN.
+template <bool Narrow>
+INLINE F exp2_negative(F a) {
+  NF v = *reinterpret_cast<const NF*>(a.x);
+  const NI gone = v < (NF{} - 126.0f);
+  v = gone ? NF{} : v;
+  const NF magic = NF{} + 12582912.0f;
+  const NF shifted = v + magic;
+  const NF r = v - (shifted - magic);
+  NF p;
+  if constexpr (Narrow) {
+    p = r * 0.055008931263f + 0.242210967847f;
+    p = p * r + 0.693282928059f;
+  } else {
+    p = r * 0.001326472725f + 0.009671512786f;
+    p = p * r + 0.055507337445f;
+    p = p * r + 0.240222420831f;
+    p = p * r + 0.693146977598f;
+  }
+  p = p * r + 1.0f;
+  const NI power = (reinterpret_cast<const NI&>(shifted) << 23) + 0x3f800000;
+  const NF value = p * reinterpret_cast<const NF&>(power);
+  F result;
+  *reinterpret_cast<NI*>(result.x) = ~gone & reinterpret_cast<const NI&>(value);
+  return result;
+}
+
+INLINE float row_maximum(const float* row, int32_t columns) {
+  F even = load(row, F{}), odd = even;
+  int32_t c = FOVEA_LANES;
+  for (; c + FOVEA_LANES < columns; c += 2 * FOVEA_LANES) {
+    even = max(load(row + c, F{}), even);
+    odd = max(load(row + c + FOVEA_LANES, F{}), odd);
+  }
+  if (c < columns) even = max(load(row + c, F{}), even);
+  even = max(even, odd);
+  for (int n = FOVEA_LANES / 2; n; n /= 2) {
+    for (int i = 0; i < n; ++i) even.x[i] = even.x[i] > even.x[i + n] ? even.x[i] : even.x[i + n];
+  }
+  return even.x[0];
+}
+
+template <bool Narrow>
+KERNEL void softmax_rows(const SoftmaxTile& tile, const SoftmaxState& state) {
+  for (int32_t r = 0; r < tile.rows; ++r) {
+    float* row = tile.scores + r * tile.stride;
+    const float seen = row_maximum(row, tile.columns) * tile.factor, before = state.maximum[r];
+    const float now = seen > before ? seen : before;
+    // A row that has seen no key yet keeps the maximum -inf; its weights are 2^-inf = 0.
+    const float reference = now == -kInfinity ? 0.0f : now;
+    F sum = broadcast(0.0f, F{});
+    for (int32_t c = 0; c < tile.columns; c += FOVEA_LANES) {
+      const F weight = exp2_negative<Narrow>(load(row + c, F{}) * tile.factor - reference);
+      sum = sum + weight;
+      if constexpr (Narrow) {
+        FOVEA_STORE_BF16(static_cast<uint16_t*>(tile.weights) + r * tile.stride + c, weight);
+      } else {
+        store(row + c, weight);
+      }
+    }
+    for (int n = FOVEA_LANES / 2; n; n /= 2) {
+      for (int i = 0; i < n; ++i) sum.x[i] += sum.x[i + n];
+    }
+    const float scale = now == before ? 1.0f : std::exp2(before - reference);
+    state.rescale[r] = scale;
+    state.maximum[r] = now;
+    state.sum[r] = state.sum[r] * scale + sum.x[0];
+  }
+}
+
+KERNEL void rescale_rows(float* o, int64_t stride, int32_t rows, int32_t columns, const float* scale) {
+  for (int32_t r = 0; r < rows; ++r) {
+    if (scale[r] == 1.0f) continue;
+    float* row = o + r * stride;
+    int32_t c = 0;
+    for (; c + FOVEA_LANES <= columns; c += FOVEA_LANES) store(row + c, load(row + c, F{}) * scale[r]);
+    for (; c < columns; ++c) row[c] *= scale[r];
+  }
+}
+
+#undef KERNEL
+#undef INLINE
+#undef F
+#undef NF
+#undef NI

@@ -1,0 +1,44 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "fovea/mods/simd.h"
+
+namespace fovea {
+
+/// A read-only array that a functor indexes with load(table, i): i a number or a vector in kernels, a tensor
+/// in the composed path, where `owner` is the tensor that holds the data, so that gradients reach it.
+template <class T>
+struct Table {
+  const T* data = nullptr;
+  int64_t size = 0;
+  std::shared_ptr<const void> owner;
+};
+
+template <class T>
+T load(const Table<T>& table, int64_t index) {
+  return table.data[index];
+}
+
+// Lanes beyond the last query or key may ask for any index: outside the table they read entry 0, and their
+// scores are thrown away. An empty table must not be loaded from.
+#define FOVEA_GATHER(lanes, attributes, Vector, T)                                                     \
+  attributes static inline __attribute__((unused)) simd::Vector<lanes> load(const Table<T>& table,     \
+                                                                            simd::Ints<lanes> index) { \
+    simd::Vector<lanes> r;                                                                             \
+    for (int i = 0; i < lanes; ++i) {                                                                  \
+      const bool inside = static_cast<uint32_t>(index.x[i]) < static_cast<uint64_t>(table.size);       \
+      r.x[i] = table.data[inside ? index.x[i] : 0];                                                    \
+    }                                                                                                  \
+    return r;                                                                                          \
+  }
+#define FOVEA_GATHERS(lanes, attributes)         \
+  FOVEA_GATHER(lanes, attributes, Floats, float) \
+  FOVEA_GATHER(lanes, attributes, Ints, int32_t)
+FOVEA_GATHERS(4, )
+FOVEA_GATHERS(8, __attribute__((target("avx2,fma"))))
+FOVEA_GATHERS(16, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))))
+#undef FOVEA_GATHERS
+#undef FOVEA_GATHER
+
+}  // namespace fovea

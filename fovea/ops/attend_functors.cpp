@@ -1,0 +1,42 @@
+#include "fovea/ops/attend_functors.h"
+
+#include <ATen/ops/zeros.h>
+
+#include "fovea/core/error.h"
+#include "fovea/ops/describe.h"
+
+namespace fovea {
+namespace {
+
+template <class T>
+Table<T> make_table(const at::Tensor& values, at::ScalarType type) {
+  if (values.scalar_type() != type || values.dim() != 1 || !values.is_contiguous() ||
+      !values.device().is_cpu()) {
+    throw usage_error("table", "a table must be a contiguous 1-D tensor of " +
+                                   std::string(c10::toString(type)) + " on the CPU; found " +
+                                   describe(values) + ". Convert it with .to(type).flatten().contiguous().");
+  }
+  return {static_cast<const T*>(values.const_data_ptr()), values.numel(),
+          std::make_shared<at::Tensor>(values)};
+}
+
+template <class T>
+at::Tensor select(const Table<T>& table, const at::Tensor& index) {
+  const auto& values = *static_cast<const at::Tensor*>(table.owner.get());
+  return values.to(index.device()).index_select(0, index.flatten()).view(index.sizes());
+}
+
+}  // namespace
+
+bool AttendFunctors::wants_gradient() const {
+  const at::Tensor zero = at::zeros({1, 1, 1, 1}), origin = at::zeros({1, 1, 1, 1}, at::kLong);
+  return score(zero, {origin, origin, origin, origin}).requires_grad();
+}
+
+Table<float> float_table(const at::Tensor& values) { return make_table<float>(values, at::kFloat); }
+Table<int32_t> int_table(const at::Tensor& values) { return make_table<int32_t>(values, at::kInt); }
+
+at::Tensor load(const Table<float>& table, const at::Tensor& index) { return select(table, index); }
+at::Tensor load(const Table<int32_t>& table, const at::Tensor& index) { return select(table, index); }
+
+}  // namespace fovea

@@ -1,0 +1,80 @@
+#pragma once
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/abs.h>
+#include <ATen/ops/exp.h>
+
+#include <memory>
+#include <utility>
+
+#include "fovea/mods/functors.h"
+#include "fovea/mods/mask.h"
+#include "fovea/mods/score.h"
+#include "fovea/mods/tile_program.h"
+
+namespace fovea {
+
+template <>
+struct PositionTraits<at::Tensor> {
+  using Head = at::Tensor;
+  static at::Tensor to_float(const at::Tensor& position) { return position.to(at::kFloat); }
+};
+
+/// Positions of all pairs, int64: q (N, 1), k (1, M), batch (B, 1, 1, 1), head (1, H, 1, 1).
+using TensorAt = At<at::Tensor, at::Tensor>;
+
+/// A table for functors that holds `values` (1-D, contiguous, float32 for numbers, int32 for integers).
+/// Gradients of the composed path reach `values`. Throws Error (usage) on another type or layout.
+Table<float> float_table(const at::Tensor& values);
+Table<int32_t> int_table(const at::Tensor& values);
+
+/// The tensor face of load(): entries at `index`, in its shape.
+at::Tensor load(const Table<float>& table, const at::Tensor& index);
+at::Tensor load(const Table<int32_t>& table, const at::Tensor& index);
+
+/// A score and a mask with both of their faces: the tile program for the fused kernel, and tensors for the
+/// definition.
+class AttendFunctors {
+ public:
+  virtual ~AttendFunctors() = default;
+  virtual TileProgram program() const = 0;
+  /// `scores` (B, H, N, M), scaled.
+  virtual at::Tensor score(const at::Tensor& scores, const TensorAt& at) const = 0;
+  /// Broadcastable to (B, H, N, M), true = may attend; undefined when all may.
+  virtual at::Tensor allowed(const TensorAt& at) const = 0;
+  /// True when the score reads a table whose tensor requires a gradient.
+  bool wants_gradient() const;
+};
+
+namespace detail {
+
+template <class Score, class M>
+class BoundFunctors : public AttendFunctors {
+ public:
+  explicit BoundFunctors(Functors<Score, M> functors) : functors_(std::move(functors)) {}
+  TileProgram program() const override { return tile_program(functors_); }
+  at::Tensor score(const at::Tensor& scores, const TensorAt& at) const override {
+    return functors_.score(scores, at);
+  }
+  at::Tensor allowed(const TensorAt& at) const override {
+    if constexpr (std::is_same_v<M, All>) {
+      return {};
+    } else {
+      return functors_.mask(at);
+    }
+  }
+
+ private:
+  Functors<Score, M> functors_;
+};
+
+}  // namespace detail
+
+/// Binds functors for AttendOptions::functors: `bind(Alibi{float_table(slopes)}, Causal{} & Window{256, 0})`.
+template <class Score, MaskFunctor M = All>
+std::shared_ptr<const AttendFunctors> bind(Score score, M mask = {}) {
+  return std::make_shared<detail::BoundFunctors<Score, M>>(
+      Functors<Score, M>{std::move(score), std::move(mask)});
+}
+
+}  // namespace fovea

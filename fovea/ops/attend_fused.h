@@ -1,0 +1,18 @@
+#pragma once
+#include <optional>
+#include <string>
+
+#include "fovea/ops/attend.h"
+
+namespace fovea {
+
+/// Why the fused kernel cannot run this call; empty when it can. Arguments as attend(), which has checked
+/// them.
+std::optional<std::string> why_not_fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                         const AttendOptions& options);
+
+/// attend() in one kernel, tile by tile: O(B H (N + M)) memory beyond the result. Forward only.
+AttendResult attend_fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const AttendOptions& options);
+
+}  // namespace fovea

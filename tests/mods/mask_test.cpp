@@ -1,0 +1,160 @@
+#include "fovea/mods/mask.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "fovea/core/random.h"
+#include "fovea/mods/score.h"
+#include "fovea/mods/tile_program.h"
+
+namespace fovea {
+namespace {
+
+constexpr int32_t kQueries = 41, kKeys = 57;
+
+// What a mask says of a rectangle against what it says of each pair.
+template <class M>
+void expect_cover_is_true(const M& mask, bool tight) {
+  Random random(3);
+  for (int trial = 0; trial < 3000; ++trial) {
+    TileRange t;
+    t.batch = static_cast<int32_t>(random.below(2));
+    t.head = 0;
+    t.q0 = static_cast<int64_t>(random.below(kQueries));
+    t.q1 = t.q0 + 1 + static_cast<int64_t>(random.below(kQueries - t.q0));
+    t.k0 = static_cast<int64_t>(random.below(kKeys));
+    t.k1 = t.k0 + 1 + static_cast<int64_t>(random.below(kKeys - t.k0));
+    bool some = false, all = true;
+    for (auto q = static_cast<int32_t>(t.q0); q < t.q1; ++q) {
+      for (auto k = static_cast<int32_t>(t.k0); k < t.k1; ++k) {
+        const bool seen = mask(At<int32_t, int32_t>{q, k, t.batch, t.head});
+        some |= seen;
+        all &= seen;
+      }
+    }
+    const Cover exact = all ? Cover::full : some ? Cover::partial : Cover::skip, said = mask.cover(t);
+    if (tight || said != Cover::partial) {
+      ASSERT_EQ(said, exact) << t.q0 << ' ' << t.q1 << ' ' << t.k0 << ' ' << t.k1;
+    }
+  }
+}
+
+const std::vector<int32_t> kLengths = {33, 0};
+const std::vector<int32_t> kQueryIds = [] {
+  std::vector<int32_t> ids;
+  for (int i = 0; i < 2 * kQueries; ++i) ids.push_back(i % kQueries / 12);
+  return ids;
+}();
+const std::vector<int32_t> kKeyIds = [] {
+  std::vector<int32_t> ids;
+  for (int i = 0; i < 2 * kKeys; ++i) ids.push_back(i % kKeys / 20);
+  return ids;
+}();
+
+Table<int32_t> table(const std::vector<int32_t>& values) {
+  return {values.data(), static_cast<int64_t>(values.size()), nullptr};
+}
+KeyLengths lengths() { return KeyLengths(table(kLengths)); }
+Segments segments() { return {table(kQueryIds), table(kKeyIds), kQueries, kKeys}; }
+
+TEST(Mask, SimpleOnesKnowEveryRectangle) {
+  expect_cover_is_true(All{}, true);
+  expect_cover_is_true(Causal(), true);
+  expect_cover_is_true(Causal(kKeys - kQueries), true);
+  expect_cover_is_true(Causal(-50), true);
+  expect_cover_is_true(Window(4, 0), true);
+  expect_cover_is_true(Window(Window::kOpen, 3), true);
+  expect_cover_is_true(Prefix(7), true);
+  expect_cover_is_true(Global(3), true);
+  expect_cover_is_true(lengths(), true);
+  expect_cover_is_true(segments(), true);
+  expect_cover_is_true(!Causal(), true);
+}
+
+TEST(Mask, CombinedOnesNeverSayWrong) {
+  expect_cover_is_true(Causal() & Window(5, 5), false);
+  expect_cover_is_true(Causal() | Prefix(9), false);
+  expect_cover_is_true((Window(3, 3) | Global(2)) & lengths(), false);
+  expect_cover_is_true(Window(12, 0) & Dilated(3), false);
+  expect_cover_is_true(!(segments() & !Causal()), false);
+}
+
+TEST(Mask, WindowIsInclusiveOnBothSides) {
+  const auto sees = [](int32_t q, int32_t k) { return Window(2, 1)(At<int32_t, int32_t>{q, k, 0, 0}); };
+  EXPECT_FALSE(sees(10, 7));
+  EXPECT_TRUE(sees(10, 8));
+  EXPECT_TRUE(sees(10, 11));
+  EXPECT_FALSE(sees(10, 12));
+}
+
+// The active instruction set's tile program against the number's face, at every pair of a tile that starts
+// anywhere. Fused multiply-adds and the vector's own exp differ from the number's by a few units of the last
+// place of numbers up to 40.
+template <class Score, class M>
+void expect_same_faces(const Score& score, const M& mask) {
+  const Functors<Score, M> functors{score, mask};
+  const TileProgram program = tile_program(functors);
+  Random random(5);
+  constexpr int32_t rows = 9, columns = 32, stride = 40;
+  std::vector<float> scores(rows * stride), given;
+  for (auto& s : scores) s = static_cast<float>(random.uniform(-30, 30));
+  given = scores;
+  const ScoreTile tile{scores.data(), stride, /*q0=*/20, /*k0=*/16, rows, columns, /*batch=*/0, /*head=*/1};
+  if (program.score) program.score(program.functors, tile);
+  if (program.mask) program.mask(program.functors, tile);
+  for (int32_t r = 0; r < rows; ++r) {
+    for (int32_t c = 0; c < stride; ++c) {
+      const At<int32_t, int32_t> at{20 + r, 16 + c, 0, 1};
+      const float got = scores[r * stride + c], before = given[r * stride + c];
+      if (c >= columns) {
+        ASSERT_EQ(got, before) << "beside the tile";
+      } else if (!mask(at)) {
+        ASSERT_EQ(got, -std::numeric_limits<float>::infinity());
+      } else {
+        ASSERT_NEAR(got, score(before, at), 1.2e-5);
+      }
+    }
+  }
+}
+
+TEST(TileProgram, EqualsTheNumbersFace) {
+  const std::vector<float> slopes = {0.5f, 0.25f};
+  const Alibi alibi{{slopes.data(), 2, nullptr}};
+  expect_same_faces(Identity{}, Causal());
+  expect_same_faces(alibi, All{});
+  expect_same_faces(Chain(SoftCap{20.0f}, alibi), Window(3, 2) & Dilated(2));
+  expect_same_faces(SoftCap{5.0f}, (!(Causal() | Prefix(18))) | Global(22));
+  expect_same_faces(Identity{}, segments() & lengths());
+}
+
+// Notes how many scores it was handed at once.
+struct CountLanes {
+  int* lanes;
+  template <class V, class Q, class K>
+  V operator()(V s, const At<Q, K>&) const {
+    if constexpr (requires { V::kLanes; }) *lanes = V::kLanes;
+    return s;
+  }
+};
+
+TEST(TileProgram, RunsOnTheActiveInstructionSet) {
+  int lanes = 0;
+  const Functors<CountLanes, All> functors{{&lanes}, {}};
+  const TileProgram program = tile_program(functors);
+  std::vector<float> scores(16);
+  program.score(program.functors, {scores.data(), 16, 0, 0, 1, 16, 0, 0});
+  EXPECT_EQ(lanes, active_isa() >= Isa::avx512 ? 16 : active_isa() >= Isa::avx2 ? 8 : 4);
+}
+
+TEST(TileProgram, WhatChangesNothingIsNotCalled) {
+  const Functors<Identity, All> functors{};
+  const TileProgram program = tile_program(functors);
+  EXPECT_EQ(program.score, nullptr);
+  EXPECT_EQ(program.mask, nullptr);
+  EXPECT_EQ(program.cover, nullptr);
+}
+
+}  // namespace
+}  // namespace fovea

@@ -1,0 +1,126 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "fovea/core/random.h"
+#include "fovea/ops/attend.h"
+#include "fovea/ops/attend_functors.h"
+
+// The case table of attend(): every test and benchmark of it draws from these.
+
+namespace fovea::test {
+
+/// One call of attend(): sizes, type, memory layout, and which functors.
+struct AttendCase {
+  int64_t batch, heads, kv_heads, queries, keys, dim, value_dim;
+  at::ScalarType type;
+  std::string layout, functors;
+
+  std::string name() const {
+    return std::to_string(batch) + "x" + std::to_string(heads) + "/" + std::to_string(kv_heads) + " N " +
+           std::to_string(queries) + " M " + std::to_string(keys) + " D " + std::to_string(dim) + " Dv " +
+           std::to_string(value_dim) + " " + c10::toString(type) + " " + layout + " " + functors;
+  }
+};
+
+inline const std::vector<std::string>& layouts() {
+  static const std::vector<std::string> all = {"contiguous", "BTHD", "padded", "broadcast"};
+  return all;
+}
+
+inline const std::vector<std::string>& functor_names() {
+  static const std::vector<std::string> all = {"none",     "causal",  "bottom_right", "window",
+                                               "dilated",  "prefix",  "global",       "lengths",
+                                               "segments", "softcap", "alibi",        "not_causal"};
+  return all;
+}
+
+/// Normal numbers with a row stride and a start that the layout says. "padded" stands in memory full of NaN,
+/// so that a read outside the operand shows.
+inline at::Tensor make_operand(at::IntArrayRef shape, at::ScalarType type, const std::string& layout) {
+  const auto options = at::TensorOptions().dtype(type);
+  if (layout == "BTHD")
+    return at::randn({shape[0], shape[2], shape[1], shape[3]}).to(options).transpose(1, 2);
+  if (layout == "broadcast") return at::randn({1, shape[1], shape[2], shape[3]}).to(options).expand(shape);
+  const at::Tensor values = at::randn(shape).to(options);
+  if (layout == "contiguous") return values;
+  const at::Tensor room = at::full({shape[0], shape[1], shape[2] + 3, shape[3] + 5},
+                                   std::numeric_limits<double>::quiet_NaN(), options);
+  return room.slice(2, 2, 2 + shape[2]).slice(3, 3, 3 + shape[3]).copy_(values);
+}
+
+struct Operands {
+  at::Tensor q, k, v;
+};
+
+inline Operands make_operands(const AttendCase& c) {
+  return {make_operand({c.batch, c.heads, c.queries, c.dim}, c.type, c.layout),
+          make_operand({c.batch, c.kv_heads, c.keys, c.dim}, c.type, c.layout),
+          make_operand({c.batch, c.kv_heads, c.keys, c.value_dim}, c.type, c.layout)};
+}
+
+inline at::Tensor segment_ids(int64_t batch, int64_t length, int64_t parts) {
+  const at::Tensor ids = at::arange(length) * parts / std::max<int64_t>(length, 1);
+  return ids.floor_divide(1).to(at::kInt).expand({batch, length}).flatten().contiguous();
+}
+
+inline AttendOptions make_options(const AttendCase& c) {
+  AttendOptions options;
+  const auto n = static_cast<int32_t>(c.queries), m = static_cast<int32_t>(c.keys);
+  const at::Tensor slopes = at::pow(2.0, at::arange(1, c.heads + 1) * -0.5).to(at::kFloat);
+  const at::Tensor lengths = (at::arange(c.batch) * 37 % (c.keys + 1)).to(at::kInt);
+  if (c.functors == "causal") options.causal = true;
+  if (c.functors == "bottom_right") options.functors = bind(Identity{}, Causal(m - n));
+  if (c.functors == "window") options.functors = bind(Identity{}, Window(20, 5));
+  if (c.functors == "dilated") options.functors = bind(Identity{}, Window(60, 60) & Dilated(4) & Causal());
+  if (c.functors == "prefix") options.functors = bind(Identity{}, Causal() | Prefix(18));
+  if (c.functors == "global") options.functors = bind(Identity{}, Window(9, 9) | Global(3));
+  if (c.functors == "lengths") options.functors = bind(Identity{}, KeyLengths(int_table(lengths)));
+  if (c.functors == "segments") {
+    options.functors = bind(Identity{}, Causal() & Segments(int_table(segment_ids(c.batch, n, 4)),
+                                                            int_table(segment_ids(c.batch, m, 4)), n, m));
+  }
+  if (c.functors == "softcap") options.functors = bind(SoftCap{3.0f});
+  if (c.functors == "alibi") {
+    options.functors = bind(Chain(SoftCap{9.0f}, Alibi{float_table(slopes)}), Causal());
+  }
+  if (c.functors == "not_causal") options.functors = bind(Identity{}, !Causal());
+  return options;
+}
+
+/// `count` cases, each axis drawn by itself; the same for the same seed.
+inline std::vector<AttendCase> random_cases(int64_t count, uint64_t seed) {
+  Random random(seed);
+  const auto draw = [&random](const auto& values) { return values[random.below(std::size(values))]; };
+  const std::vector<int64_t> lengths = {0, 1, 15, 16, 17, 63, 64, 100, 257, 1000};
+  const std::vector<int64_t> dims = {1, 8, 24, 32, 64, 80, 96, 128, 256};
+  const std::vector<at::ScalarType> types = {at::kFloat, at::kBFloat16, at::kHalf};
+  std::vector<AttendCase> cases;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t kv_heads = draw(std::vector<int64_t>{1, 2, 3}),
+                  group = draw(std::vector<int64_t>{1, 1, 2, 4});
+    const int64_t dim = draw(dims);
+    cases.push_back({.batch = draw(std::vector<int64_t>{1, 2}),
+                     .heads = kv_heads * group,
+                     .kv_heads = kv_heads,
+                     .queries = draw(lengths),
+                     .keys = draw(lengths),
+                     .dim = dim,
+                     .value_dim = random.below(3) == 0 ? draw(dims) : dim,
+                     .type = draw(types),
+                     .layout = draw(layouts()),
+                     .functors = draw(functor_names())});
+  }
+  return cases;
+}
+
+/// The definition in float64, from the same rounded operands.
+inline at::Tensor exact_attend(const Operands& t, const AttendOptions& options) {
+  return attend(t.q.to(at::kDouble), t.k.to(at::kDouble), t.v.to(at::kDouble), options).out;
+}
+
+}  // namespace fovea::test

@@ -1,0 +1,218 @@
+#include "fovea/ops/attend_fused.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+
+#include "fovea/core/isa.h"
+#include "tests/ops/attend_cases.h"
+#include "tests/ops/user_functors.h"
+
+namespace fovea {
+namespace {
+
+using test::AttendCase, test::Operands;
+
+// FOVEA_TEST_SCALE=10 runs ten times as many random cases.
+int64_t scaled(int64_t count) {
+  const char* scale = std::getenv("FOVEA_TEST_SCALE");
+  return scale ? count * std::max(1, std::atoi(scale)) : count;
+}
+
+// |out - exact| / max |v|. Weights sum to 1, so a relative error of each weight gives at most the same one
+// here. float32: scores of up to 256 products, 2^x and sums, each a few 2^-24. Half types round the result,
+// by 2^-11 (float16) or 2^-9 (bfloat16) at most; bfloat16 also rounds each weight, by 2^-9, and its 2^x errs
+// by 1.1e-4.
+double tolerance(at::ScalarType type) {
+  if (type == at::kBFloat16) return 0x1p-9 + 0x1p-9 + 1.1e-4;
+  return 6e-6 + (type == at::kHalf ? 0x1p-11 : 0.0);
+}
+
+double error(const at::Tensor& out, const at::Tensor& exact, const at::Tensor& v) {
+  if (out.numel() == 0 || v.numel() == 0) return out.abs().sum().item<double>();
+  return ((out.to(at::kDouble) - exact).abs().max() / v.to(at::kDouble).abs().max()).item<double>();
+}
+
+void expect_right(const AttendCase& c) {
+  const Operands t = test::make_operands(c);
+  const AttendOptions options = test::make_options(c);
+  ASSERT_EQ(attend_choice(t.q, t.k, t.v, options).name, "fused") << c.name();
+  const at::Tensor out = attend(t.q, t.k, t.v, options).out;
+  ASSERT_EQ(out.scalar_type(), c.type);
+  ASSERT_EQ(out.sizes(), (std::vector<int64_t>{c.batch, c.heads, c.queries, c.value_dim}));
+  ASSERT_LE(error(out, test::exact_attend(t, options), t.v), tolerance(c.type)) << c.name();
+}
+
+TEST(AttendFused, EqualsTheDefinition) {
+  at::manual_seed(11);
+  for (const auto& c : test::random_cases(scaled(200), 17)) {
+    expect_right(c);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST(AttendFused, EveryFunctorWithEveryLayout) {
+  at::manual_seed(12);
+  for (const auto& functors : test::functor_names()) {
+    for (const auto& layout : test::layouts()) {
+      expect_right({2, 4, 2, 300, 333, 40, 24, at::kFloat, layout, functors});
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST(AttendFused, PeakedScores) {
+  at::manual_seed(13);
+  for (const double factor : {3.0, 6.0, 50.0}) {
+    Operands t = test::make_operands({1, 2, 2, 257, 500, 64, 64, at::kFloat, "contiguous", "none"});
+    t.q *= factor;
+    const at::Tensor out = attend(t.q, t.k, t.v).out;
+    // A score of |s| errs by |s| 2^-22 or so, and its weight by as much.
+    const double largest = (at::matmul(t.q, t.k.transpose(2, 3)).abs().max() / 8).item<double>();
+    EXPECT_LE(error(out, test::exact_attend(t, {}), t.v), 2e-6 + largest * 0x1p-22) << factor;
+  }
+}
+
+TEST(AttendFused, ScalesOfAnySign) {
+  at::manual_seed(14);
+  const Operands t = test::make_operands({1, 2, 1, 70, 90, 16, 16, at::kFloat, "contiguous", "none"});
+  for (const double scale : {-0.5, 0.0, 1.5}) {
+    AttendOptions options;
+    options.scale = scale;
+    options.causal = true;
+    EXPECT_LE(error(attend(t.q, t.k, t.v, options).out, test::exact_attend(t, options), t.v), 6e-6) << scale;
+  }
+}
+
+TEST(AttendFused, UserFunctorsNeedNoCompilerFlag) {
+  at::manual_seed(15);
+  const Operands t = test::make_operands({2, 3, 3, 130, 190, 32, 32, at::kFloat, "contiguous", "none"});
+  AttendOptions plain, optimised;
+  plain.functors = test::user_functors_plain();
+  optimised.functors = test::user_functors_optimised();
+  const at::Tensor exact = test::exact_attend(t, plain);
+  for (const auto* options : {&plain, &optimised}) {
+    ASSERT_EQ(attend_choice(t.q, t.k, t.v, *options).name, "fused");
+    EXPECT_LE(error(attend(t.q, t.k, t.v, *options).out, exact, t.v), 6e-6);
+  }
+}
+
+bool same_bits(const at::Tensor& a, const at::Tensor& b) {
+  return a.sizes() == b.sizes() && at::equal(a.contiguous().view(at::kByte), b.contiguous().view(at::kByte));
+}
+
+TEST(AttendFused, TheSameBitsOnAnyNumberOfThreads) {
+  at::manual_seed(16);
+  const int before = at::get_num_threads();
+  for (const auto& c : test::random_cases(scaled(30), 23)) {
+    const Operands t = test::make_operands(c);
+    const AttendOptions options = test::make_options(c);
+    at::set_num_threads(1);
+    const at::Tensor one = attend(t.q, t.k, t.v, options).out;
+    for (const int threads : {2, 5}) {
+      at::set_num_threads(threads);
+      EXPECT_TRUE(same_bits(one, attend(t.q, t.k, t.v, options).out)) << c.name() << " threads " << threads;
+    }
+  }
+  at::set_num_threads(before);
+}
+
+// Rows that may not see the spoilt key keep their bits; those that may are not finite.
+void expect_isolated(const AttendCase& c, bool spoil_value, float poison) {
+  Operands t = test::make_operands(c);
+  const AttendOptions options = test::make_options(c);
+  const at::Tensor clean = attend(t.q, t.k, t.v, options).out;
+  const int64_t key = c.keys * 2 / 3;
+  const at::Tensor& spoilt = spoil_value ? t.v : t.k;
+  spoilt.select(2, key).select(2, c.dim / 2).fill_(poison);
+  const at::Tensor out = attend(t.q, t.k, t.v, options).out;
+  AttendOptions seen_options = options;
+  seen_options.weights = true;
+  const Operands plain = test::make_operands(c);
+  const at::Tensor seen = attend(plain.q, plain.k, plain.v, seen_options).weights.select(3, key) > 0;
+  ASSERT_TRUE(seen.any().item<bool>() && !seen.all().item<bool>()) << c.name();
+  EXPECT_TRUE(same_bits(out.index({seen.logical_not()}), clean.index({seen.logical_not()})))
+      << c.name() << (spoil_value ? " value " : " key ") << poison;
+  EXPECT_FALSE(at::isfinite(out.index({seen})).all(-1).any().item<bool>())
+      << c.name() << (spoil_value ? " value " : " key ") << poison;
+}
+
+TEST(AttendFused, WhatIsHiddenHasNoInfluence) {
+  at::manual_seed(17);
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    for (const char* functors : {"causal", "window", "dilated", "global", "segments", "prefix"}) {
+      const AttendCase c{1, 4, 2, 200, 200, 32, 32, type, "padded", functors};
+      expect_isolated(c, false, std::nanf(""));
+      expect_isolated(c, true, std::nanf(""));
+      expect_isolated(c, true, infinity);
+      expect_isolated(c, true, -infinity);
+    }
+  }
+}
+
+TEST(AttendFused, ASpoiltQuerySpoilsItsOwnRow) {
+  at::manual_seed(18);
+  const Operands t = test::make_operands({1, 2, 2, 100, 80, 16, 16, at::kFloat, "contiguous", "none"});
+  const at::Tensor clean = attend(t.q, t.k, t.v).out;
+  t.q.select(2, 41).fill_(std::nanf(""));
+  const at::Tensor out = attend(t.q, t.k, t.v).out;
+  EXPECT_TRUE(at::isnan(out.select(2, 41)).all().item<bool>());
+  EXPECT_TRUE(same_bits(out.slice(2, 0, 41), clean.slice(2, 0, 41)));
+  EXPECT_TRUE(same_bits(out.slice(2, 42), clean.slice(2, 42)));
+}
+
+TEST(AttendFused, RefusesWhatItCannotDoAndSaysWhy) {
+  const auto q = at::randn({1, 2, 5, 8});
+  const auto refusal = [&](const at::Tensor& t, const AttendOptions& options) {
+    const AttendChoice choice = attend_choice(t, t, t, options);
+    EXPECT_EQ(choice.name, "composed");
+    return choice.refusals.empty() ? std::string() : choice.refusals.front();
+  };
+  AttendOptions mask, bias, dropout, weights, learned;
+  mask.mask = at::ones({5, 5}, at::kBool);
+  bias.bias = at::ones({5, 5});
+  dropout.dropout_p = 0.5;
+  weights.weights = true;
+  learned.functors = bind(Alibi{float_table(at::ones({2}).requires_grad_())});
+  EXPECT_EQ(refusal(q, mask), "fused: a dense mask is given");
+  EXPECT_EQ(refusal(q, bias), "fused: a dense bias is given");
+  EXPECT_EQ(refusal(q, dropout), "fused: dropout is asked for");
+  EXPECT_EQ(refusal(q, weights), "fused: the weights are asked for");
+  EXPECT_EQ(refusal(q, learned), "fused: a gradient is wanted");
+  EXPECT_EQ(refusal(q.clone().requires_grad_(), {}), "fused: a gradient is wanted");
+  EXPECT_EQ(refusal(q.to(at::kDouble), {}), "fused: the type is not float32, bfloat16 or float16");
+  EXPECT_EQ(refusal(at::randn({1, 1, 2, 257}), {}), "fused: a head size is not in 1 ... 256");
+  const at::NoGradGuard no_grad;
+  EXPECT_EQ(attend_choice(q.clone().requires_grad_(), q, q, learned).name, "fused");
+}
+
+int64_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  int64_t total = 0, resident = 0;
+  file >> total >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+// Tile products are compiled once for each shape, and never freed: shapes must stay few.
+TEST(AttendFused, MemoryDoesNotGrowWithTheNumberOfLengths) {
+  const auto run = [](int64_t length) {
+    const at::Tensor x = at::randn({1, 1, length, 16});
+    attend(x, x, x);
+  };
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  for (int64_t length = 1; length <= 1000; length += 8) run(length);
+  const int64_t before = resident_bytes();
+  for (int64_t length = 1; length <= 1000; ++length) run(length);
+  EXPECT_LT(resident_bytes() - before, 2 << 20);
+  at::set_num_threads(threads);
+}
+
+}  // namespace
+}  // namespace fovea
