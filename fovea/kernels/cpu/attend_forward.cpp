@@ -219,7 +219,7 @@ class QueryBlock {
     for (int64_t r = 0; r < rows_; ++r) {
       const float inverse = sum()[r] == 0.0f ? 0.0f : 1.0f / sum()[r];
       const float* from = out_.get() + r * value_dim;
-      for (int64_t d = 0; d < value_dim; ++d) out[r * args_.out.row + d] = T(from[d] * inverse);
+      for (int64_t d = 0; d < value_dim; ++d) out[r * args_.out.row + d] = rounded<T>(from[d] * inverse);
     }
     if (!args_.lse) return;
     float* lse = args_.lse + (batch_ * args_.n.heads + head_) * args_.n.queries + q0_;

@@ -21,6 +21,19 @@ inline bool is_finite(float x) { return (std::bit_cast<uint32_t>(x) & 0x7f800000
 inline bool is_finite(c10::BFloat16 x) { return (x.x & 0x7f80u) != 0x7f80u; }
 inline bool is_finite(c10::Half x) { return (x.x & 0x7c00u) != 0x7c00u; }
 
+/// Nearest number of type T, ties to even; written so that the compiler makes vectors of it.
+template <class T>
+T rounded(float x) {
+  return T(x);
+}
+template <>
+inline c10::BFloat16 rounded<c10::BFloat16>(float x) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  const uint32_t nearest = bits + 0x7fffu + ((bits >> 16) & 1u);
+  const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  return {static_cast<uint16_t>((nan ? 0x7fc00000u : nearest) >> 16), c10::BFloat16::from_bits()};
+}
+
 /// `count` rows of a (row, dim) operand.
 template <class T>
 struct Rows {
@@ -28,16 +41,29 @@ struct Rows {
   int64_t stride, count, dim;
 };
 
-/// Transposed to (ceil(dim / pair), width, pair); columns past count and dims past dim are 0.
+/// Transposed to (ceil(dim / pair), width, pair); columns past count and dims past dim are 0. `width` is a
+/// multiple of 16.
 template <class T, class C>
 void pack_transposed(const Rows<T>& rows, int64_t width, C* out) {
   constexpr int64_t pair = kPair<C>;
+  const int64_t whole_dims = rows.dim / pair * pair;
   for (int64_t j0 = 0; j0 < width; j0 += 16) {
-    for (int64_t d = 0; d < rows.dim; d += pair) {
-      for (int64_t j = j0; j < std::min(j0 + 16, width); ++j) {
+    const T* from = rows.data + j0 * rows.stride;
+    if (j0 + 16 <= rows.count) {
+      for (int64_t d = 0; d < whole_dims; d += pair) {
+        C* to = out + (d / pair * width + j0) * pair;
+        for (int64_t j = 0; j < 16; ++j) {
+          for (int64_t p = 0; p < pair; ++p) to[j * pair + p] = C(from[j * rows.stride + d + p]);
+        }
+      }
+      if (whole_dims == rows.dim) continue;
+    }
+    for (int64_t d = j0 + 16 <= rows.count ? whole_dims : 0; d < rows.dim; d += pair) {
+      C* to = out + (d / pair * width + j0) * pair;
+      for (int64_t j = 0; j < 16; ++j) {
         for (int64_t p = 0; p < pair; ++p) {
-          const bool inside = j < rows.count && d + p < rows.dim;
-          out[(d / pair * width + j) * pair + p] = inside ? C(rows.data[j * rows.stride + d + p]) : C(0);
+          const bool inside = j0 + j < rows.count && d + p < rows.dim;
+          to[j * pair + p] = inside ? C(from[j * rows.stride + d + p]) : C(0);
         }
       }
     }
