@@ -101,8 +101,7 @@ inline std::vector<AttendCase> random_cases(int64_t count, uint64_t seed) {
   const std::vector<at::ScalarType> types = {at::kFloat, at::kBFloat16, at::kHalf};
   std::vector<AttendCase> cases;
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t kv_heads = draw(std::vector<int64_t>{1, 2, 3}),
-                  group = draw(std::vector<int64_t>{1, 1, 2, 4});
+    const int64_t kv_heads = draw(std::vector<int64_t>{1, 2}), group = draw(std::vector<int64_t>{1, 1, 2, 3});
     const int64_t dim = draw(dims);
     cases.push_back({.batch = draw(std::vector<int64_t>{1, 2}),
                      .heads = kv_heads * group,
