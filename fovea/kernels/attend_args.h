@@ -33,6 +33,8 @@ struct ForwardArgs {
   /// Natural log-sum-exp of each row of scores, (B, H, N) contiguous; -inf where a query sees no key. May be
   /// null.
   float* lse;
+  /// The result before it is rounded, (B, H, N, Dv) contiguous, for attend_backward(). May be null.
+  float* unrounded;
   float scale;
   TileProgram program;
 };
@@ -43,5 +45,24 @@ struct ForwardArgs {
 /// memory. Throws std::bad_alloc.   Source of the online softmax: Milakov and Gimelshein 2018, algorithm 3;
 /// of the tiling: FlashAttention (Dao et al. 2022), 3.1.
 void attend_forward(const ForwardArgs& args);
+
+struct BackwardArgs {
+  AttendSizes n;
+  Type type;
+  Operand q, k, v, grad_out;
+  /// What the forward gave: log-sum-exp (B, H, N), and the result before it was rounded, (B, H, N, Dv) in
+  /// float32; both contiguous.
+  const float *lse, *out;
+  /// Of the type of q, k, v.
+  Output grad_q, grad_k, grad_v;
+  float scale;
+  TileProgram program;
+};
+
+/// Gradients of attend_forward() by q, k and v. Scores are computed anew, tile by tile, transposed: keys are
+/// rows, so that what belongs to a query lies along the vector. Deterministic, whatever the number of
+/// threads. O(B H N M (D + Dv)) time; a thread takes O((H / Hkv) N (D + Dv)) memory. Throws std::bad_alloc.
+/// Source: FlashAttention (Dao et al. 2022), appendix B.2.
+void attend_backward(const BackwardArgs& args);
 
 }  // namespace fovea::kernels

@@ -11,7 +11,8 @@ namespace fovea {
 std::optional<std::string> why_not_fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                          const AttendOptions& options);
 
-/// attend() in one kernel, tile by tile: O(B H (N + M)) memory beyond the result. Forward only.
+/// attend() in one kernel, tile by tile: in O(B H (N + M)) memory beside the result, with gradients by q, k
+/// and v in another.
 AttendResult attend_fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const AttendOptions& options);
 

@@ -221,8 +221,15 @@ class QueryBlock {
       const float* from = out_.get() + r * value_dim;
       for (int64_t d = 0; d < value_dim; ++d) out[r * args_.out.row + d] = rounded<T>(from[d] * inverse);
     }
+    const int64_t first = (batch_ * args_.n.heads + head_) * args_.n.queries + q0_;
+    for (int64_t r = 0; args_.unrounded && r < rows_; ++r) {
+      const float inverse = sum()[r] == 0.0f ? 0.0f : 1.0f / sum()[r];
+      for (int64_t d = 0; d < value_dim; ++d) {
+        args_.unrounded[(first + r) * value_dim + d] = out_[r * value_dim + d] * inverse;
+      }
+    }
     if (!args_.lse) return;
-    float* lse = args_.lse + (batch_ * args_.n.heads + head_) * args_.n.queries + q0_;
+    float* lse = args_.lse + first;
     for (int64_t r = 0; r < rows_; ++r) {
       lse[r] = sum()[r] == 0.0f ? -kInfinity : (maximum()[r] + std::log2(sum()[r])) * kLn2;
     }

@@ -1,0 +1,344 @@
+#include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include "fovea/kernels/attend_args.h"
+#include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/gradient_rows.h"
+#include "fovea/kernels/cpu/pack.h"
+#include "fovea/kernels/cpu/parallel.h"
+#include "fovea/kernels/cpu/tile_product.h"
+
+namespace fovea::kernels {
+namespace {
+
+constexpr float kLog2E = 1.4426950408889634f;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int64_t kQueryBlock = 256, kQueryPiece = 64, kKeyBlock = 128;
+
+template <class T>
+Rows<T> rows_of(const Operand& t, int64_t batch, int64_t head, int64_t first, int64_t count, int64_t dim) {
+  return {static_cast<const T*>(t.data) + batch * t.batch + head * t.head + first * t.row, t.row, count, dim};
+}
+
+// What the backward needs of the queries of one head, packed by blocks of kQueryBlock.
+template <class T, class C>
+class PackedQueries {
+ public:
+  explicit PackedQueries(const BackwardArgs& args)
+      : args_(args),
+        padded_(round_up(args.n.queries, 16)),
+        dim_(round_up(args.n.dim, kPair<C>)),
+        value_dim_(round_up(args.n.value_dim, kPair<C>)),
+        q_columns_(padded_ * dim_),
+        q_rows_(padded_ * args.n.dim),
+        g_columns_(padded_ * value_dim_),
+        g_rows_(padded_ * args.n.value_dim),
+        lse_(padded_),
+        delta_(padded_),
+        grad_(padded_ * args.n.dim) {}
+
+  void load(int64_t batch, int64_t head) {
+    poisoned_.assign((args_.n.queries + kQueryBlock - 1) / kQueryBlock, {});
+    std::fill(grad_.get(), grad_.get() + padded_ * args_.n.dim, 0.0f);
+    for (int64_t q0 = 0; q0 < args_.n.queries; q0 += kQueryBlock) {
+      const int64_t count = std::min(kQueryBlock, args_.n.queries - q0);
+      const auto q = rows_of<T>(args_.q, batch, head, q0, count, args_.n.dim);
+      const auto g = rows_of<T>(args_.grad_out, batch, head, q0, count, args_.n.value_dim);
+      std::vector<int64_t> spoilt_queries;  // their weights are NaN where they count
+      pack_transposed(q, width(q0), q_columns_.get() + q0 * dim_);
+      pack_rows(q, width(q0), q_rows_.get() + q0 * args_.n.dim, spoilt_queries);
+      pack_transposed(g, width(q0), g_columns_.get() + q0 * value_dim_);
+      pack_rows(g, width(q0), g_rows_.get() + q0 * args_.n.value_dim, poisoned_[q0 / kQueryBlock]);
+      load_sums(g, (batch * args_.n.heads + head) * args_.n.queries + q0, q0);
+    }
+  }
+
+  int64_t dim() const { return dim_; }
+  int64_t value_dim() const { return value_dim_; }
+  int64_t width(int64_t q0) const { return std::min(kQueryBlock, padded_ - q0); }
+
+  /// B operands of queries q0 + offset ..., transposed (rows width(q0) apart) and plain.
+  const C* q_columns(int64_t q0, int64_t offset) const {
+    return q_columns_.get() + q0 * dim_ + offset * kPair<C>;
+  }
+  const C* g_columns(int64_t q0, int64_t offset) const {
+    return g_columns_.get() + q0 * value_dim_ + offset * kPair<C>;
+  }
+  const C* q_rows(int64_t query) const { return q_rows_.get() + query * args_.n.dim; }
+  const C* g_rows(int64_t query) const { return g_rows_.get() + query * args_.n.value_dim; }
+  /// In units of log2; +inf for a query that sees no key.
+  const float* lse(int64_t query) const { return lse_.get() + query; }
+  const float* delta(int64_t query) const { return delta_.get() + query; }
+  /// (D, width(q0)), sums of K^T dS^T.
+  float* grad(int64_t q0) const { return grad_.get() + q0 * args_.n.dim; }
+  /// Queries of the block at q0, counted from it, whose gradients are not all finite; packed as 0 in g_rows.
+  const std::vector<int64_t>& poisoned(int64_t q0) const { return poisoned_[q0 / kQueryBlock]; }
+
+ private:
+  void load_sums(const Rows<T>& g, int64_t row, int64_t q0) {
+    for (int64_t r = 0; r < width(q0); ++r) {
+      float delta = 0.0f, lse = kInfinity;
+      if (r < g.count) {
+        const float* out = args_.out + (row + r) * g.dim;
+        for (int64_t d = 0; d < g.dim; ++d) delta += static_cast<float>(g.data[r * g.stride + d]) * out[d];
+        if (args_.lse[row + r] != -kInfinity) lse = args_.lse[row + r] * kLog2E;
+      }
+      lse_[q0 + r] = lse;
+      delta_[q0 + r] = delta;
+    }
+  }
+
+  const BackwardArgs& args_;
+  int64_t padded_, dim_, value_dim_;
+  Buffer<C> q_columns_, q_rows_, g_columns_, g_rows_;
+  Buffer<float> lse_, delta_, grad_;
+  std::vector<std::vector<int64_t>> poisoned_;
+};
+
+// The gradients of one key head and of the query heads that share it.
+template <class T, class C>
+class HeadGradient {
+ public:
+  explicit HeadGradient(const BackwardArgs& args)
+      : args_(args),
+        group_(args.n.heads / args.n.kv_heads),
+        kernels_(gradient_kernels(std::is_same_v<C, float> ? Type::f32 : Type::bf16)),
+        keys_(kKeyBlock * round_up(args.n.dim, kPair<C>)),
+        keys_transposed_(kKeyBlock * args.n.dim),
+        values_(kKeyBlock * round_up(args.n.value_dim, kPair<C>)),
+        grad_k_(kKeyBlock * args.n.dim),
+        grad_v_(kKeyBlock * args.n.value_dim),
+        scores_(kTile),
+        grad_(kTile),
+        slopes_(args.program.transposed_score ? kTile : 0),
+        weights_c_(kNarrow ? kTile : 0),
+        grad_c_(kNarrow ? kTile : 0),
+        grad_pairs_(kNarrow ? kTile : 0) {
+    for (int64_t g = 0; g < group_; ++g) queries_.emplace_back(args);
+  }
+
+  void run(int64_t batch, int64_t kv_head) {
+    batch_ = batch;
+    for (int64_t g = 0; g < group_; ++g) queries_[g].load(batch, kv_head * group_ + g);
+    for (int64_t k0 = 0; k0 < args_.n.keys; k0 += kKeyBlock) {
+      load_keys(kv_head, k0);
+      for (int64_t g = 0; g < group_; ++g) {
+        head_ = kv_head * group_ + g;
+        for (int64_t q0 = 0; q0 < args_.n.queries; q0 += kQueryBlock) visit(queries_[g], q0);
+      }
+      store_rows(args_.grad_k, kv_head, grad_k_.get(), args_.n.dim, args_.scale);
+      store_rows(args_.grad_v, kv_head, grad_v_.get(), args_.n.value_dim, 1.0f);
+    }
+    for (int64_t g = 0; g < group_; ++g) store_queries(queries_[g], kv_head * group_ + g);
+  }
+
+ private:
+  static constexpr bool kNarrow = !std::is_same_v<C, float>;
+  static constexpr int64_t kTile = kKeyBlock * kQueryBlock;
+
+  // A operands, padded with rows of 0 to a multiple of 16.
+  void load_keys(int64_t kv_head, int64_t k0) {
+    k0_ = k0;
+    count_ = std::min(kKeyBlock, args_.n.keys - k0);
+    height_ = round_up(count_, 16);
+    load_rows(rows_of<T>(args_.k, batch_, kv_head, k0, count_, args_.n.dim), keys_.get());
+    load_rows(rows_of<T>(args_.v, batch_, kv_head, k0, count_, args_.n.value_dim), values_.get());
+    const int64_t dim = queries_.front().dim();
+    for (int64_t d = 0; d < args_.n.dim; ++d) {
+      for (int64_t r = 0; r < height_; ++r) {
+        const C key = keys_[r * dim + d];
+        keys_transposed_[d * height_ + r] = is_finite(key) ? key : C(0);
+      }
+    }
+    std::fill(grad_k_.get(), grad_k_.get() + height_ * args_.n.dim, 0.0f);
+    std::fill(grad_v_.get(), grad_v_.get() + height_ * args_.n.value_dim, 0.0f);
+  }
+
+  void load_rows(const Rows<T>& rows, C* out) const {
+    const int64_t dim = round_up(rows.dim, kPair<C>);
+    for (int64_t r = 0; r < height_; ++r) {
+      const int64_t filled = r < rows.count ? rows.dim : 0;
+      for (int64_t d = 0; d < filled; ++d) out[r * dim + d] = C(rows.data[r * rows.stride + d]);
+      std::fill(out + r * dim + filled, out + (r + 1) * dim, C(0));
+    }
+  }
+
+  Cover cover(int64_t q0, int64_t q1) const {
+    if (!args_.program.cover) return Cover::full;
+    return args_.program.cover(
+        args_.program.functors,
+        {q0, q1, k0_, k0_ + count_, static_cast<int32_t>(batch_), static_cast<int32_t>(head_)});
+  }
+
+  void visit(const PackedQueries<T, C>& queries, int64_t q0) {
+    const int64_t end = std::min(q0 + kQueryBlock, args_.n.queries);
+    const Cover seen = cover(q0, end);
+    if (seen == Cover::skip) return;
+    int64_t first = q0, last = end;
+    const auto hidden = [&](int64_t q) { return cover(q, std::min(q + kQueryPiece, end)) == Cover::skip; };
+    while (seen == Cover::partial && first < last && hidden(first)) first += kQueryPiece;
+    while (seen == Cover::partial && last > first &&
+           hidden(q0 + (last - 1 - q0) / kQueryPiece * kQueryPiece)) {
+      last = q0 + (last - 1 - q0) / kQueryPiece * kQueryPiece;
+    }
+    if (first >= last) return;
+    q0_ = first;
+    columns_ = std::min(round_up(last - first, 16), queries.width(q0) - (first - q0));
+    weigh(queries, q0, seen == Cover::partial);
+    differentiate(queries, q0);
+  }
+
+  // P^T of the tile, and what it adds to the gradient of the values.
+  void weigh(const PackedQueries<T, C>& queries, int64_t q0, bool partial) {
+    const int64_t width = queries.width(q0), dim = queries.dim(), value_dim = args_.n.value_dim;
+    const TileProduct score{height_, columns_, dim, dim, width, columns_, /*add=*/false};
+    score(keys_.get(), queries.q_columns(q0, q0_ - q0), scores_.get());
+    kernels_.weights(shape_scores(partial), queries.lse(q0_));
+    zero_padding(scores_.get());
+    if constexpr (kNarrow) zero_padding(weights_c_.get());
+    const TileProduct value{height_, value_dim, columns_, columns_, value_dim, value_dim};
+    value(weights(), queries.g_rows(q0_), grad_v_.get());
+    spread_poison(queries, q0);
+  }
+
+  void differentiate(const PackedQueries<T, C>& queries, int64_t q0) {
+    const int64_t width = queries.width(q0), dim = args_.n.dim, value_dim = queries.value_dim();
+    const TileProduct weight{height_, columns_, value_dim, value_dim, width, columns_, /*add=*/false};
+    weight(values_.get(), queries.g_columns(q0, q0_ - q0), grad_.get());
+    GradientTile tile = this->tile();
+    tile.rows = static_cast<int32_t>(height_);
+    kernels_.scores(tile, queries.delta(q0_));
+    const TileProduct key{height_, dim, columns_, columns_, dim, dim};
+    const TileProduct query{dim, columns_, height_, height_, columns_, width};
+    float* grad_q = queries.grad(q0) + (q0_ - q0);
+    if constexpr (kNarrow) {
+      key(grad_c_.get(), queries.q_rows(q0_), grad_k_.get());
+      query(keys_transposed_.get(), grad_pairs_.get(), grad_q);
+    } else {
+      key(grad_.get(), queries.q_rows(q0_), grad_k_.get());
+      query(keys_transposed_.get(), grad_.get(), grad_q);
+    }
+  }
+
+  const C* weights() const {
+    if constexpr (kNarrow) {
+      return weights_c_.get();
+    } else {
+      return scores_.get();
+    }
+  }
+
+  template <class Number>
+  void zero_padding(Number* rows) const {
+    std::fill(rows + count_ * columns_, rows + height_ * columns_, Number(0));
+  }
+
+  GradientTile tile() const {
+    return {scores_.get(),
+            grad_.get(),
+            args_.program.transposed_score ? slopes_.get() : nullptr,
+            weights_c_.get(),
+            grad_c_.get(),
+            grad_pairs_.get(),
+            columns_,
+            static_cast<int32_t>(count_),
+            static_cast<int32_t>(columns_),
+            kLog2E};
+  }
+
+  // Scale, score functor, mask functor; see the forward.
+  GradientTile shape_scores(bool partial) const {
+    GradientTile shaped = tile();
+    const TransposedTile transposed{scores_.get(),
+                                    slopes_.get(),
+                                    columns_,
+                                    static_cast<int32_t>(q0_),
+                                    static_cast<int32_t>(k0_),
+                                    static_cast<int32_t>(count_),
+                                    static_cast<int32_t>(columns_),
+                                    static_cast<int32_t>(batch_),
+                                    static_cast<int32_t>(head_)};
+    if (args_.program.transposed_score || !(args_.scale > 0.0f)) {
+      for (int64_t i = 0; i < count_ * columns_; ++i) scores_[i] *= args_.scale;
+    } else {
+      shaped.factor = args_.scale * kLog2E;
+    }
+    if (args_.program.transposed_score) {
+      std::fill(slopes_.get() + count_ * columns_, slopes_.get() + height_ * columns_, 0.0f);
+      args_.program.transposed_score(args_.program.functors, transposed);
+    }
+    if (partial) args_.program.transposed_mask(args_.program.functors, transposed);
+    return shaped;
+  }
+
+  // Adds what the packed gradients left out.
+  void spread_poison(const PackedQueries<T, C>& queries, int64_t q0) {
+    for (const int64_t query : queries.poisoned(q0)) {
+      const int64_t c = q0 + query - q0_;
+      if (c < 0 || c >= columns_) continue;
+      const auto g = rows_of<T>(args_.grad_out, batch_, head_, q0 + query, 1, args_.n.value_dim);
+      for (int64_t r = 0; r < count_; ++r) {
+        const float weight = scores_[r * columns_ + c];
+        for (int64_t d = 0; d < g.dim && weight != 0.0f; ++d) {
+          if (!is_finite(g.data[d])) grad_v_[r * g.dim + d] += weight * static_cast<float>(g.data[d]);
+        }
+      }
+    }
+  }
+
+  void store_rows(const Output& to, int64_t kv_head, const float* from, int64_t dim, float factor) const {
+    T* out = static_cast<T*>(to.data) + batch_ * to.batch + kv_head * to.head + k0_ * to.row;
+    for (int64_t r = 0; r < count_; ++r) {
+      for (int64_t d = 0; d < dim; ++d) out[r * to.row + d] = rounded<T>(from[r * dim + d] * factor);
+    }
+  }
+
+  void store_queries(const PackedQueries<T, C>& queries, int64_t head) const {
+    const Output& to = args_.grad_q;
+    for (int64_t q = 0; q < args_.n.queries; ++q) {
+      const int64_t q0 = q / kQueryBlock * kQueryBlock, width = queries.width(q0);
+      const float* from = queries.grad(q0) + (q - q0);
+      T* out = static_cast<T*>(to.data) + batch_ * to.batch + head * to.head + q * to.row;
+      for (int64_t d = 0; d < args_.n.dim; ++d) out[d] = rounded<T>(from[d * width] * args_.scale);
+    }
+  }
+
+  const BackwardArgs& args_;
+  TileProductScope scope_;
+  int64_t group_;
+  GradientKernels kernels_;
+  std::vector<PackedQueries<T, C>> queries_;
+  Buffer<C> keys_, keys_transposed_, values_;
+  Buffer<float> grad_k_, grad_v_, scores_, grad_, slopes_;
+  Buffer<C> weights_c_, grad_c_, grad_pairs_;
+  int64_t batch_ = 0, head_ = 0, k0_ = 0, count_ = 0, height_ = 0, q0_ = 0, columns_ = 0;
+};
+
+template <class T, class C>
+void backward(const BackwardArgs& args) {
+  for_each_task(
+      args.n.batch * args.n.kv_heads, [&] { return HeadGradient<T, C>(args); },
+      [&](HeadGradient<T, C>& head, int64_t task) {
+        head.run(task / args.n.kv_heads, task % args.n.kv_heads);
+      });
+}
+
+}  // namespace
+
+void attend_backward(const BackwardArgs& args) {
+  switch (args.type) {
+    case Type::f32:
+      return backward<float, float>(args);
+    case Type::bf16:
+      return has_bf16_products() ? backward<c10::BFloat16, c10::BFloat16>(args)
+                                 : backward<c10::BFloat16, float>(args);
+    case Type::f16:
+      return backward<c10::Half, float>(args);
+  }
+}
+
+}  // namespace fovea::kernels

@@ -1,0 +1,79 @@
+// The rows of one instruction set; included by gradient_rows.cpp with FOVEA_LANES and FOVEA_TARGET.
+#define KERNEL FOVEA_TARGET __attribute__((flatten)) static
+#define INLINE FOVEA_TARGET static inline
+#define F simd::Floats<FOVEA_LANES>
+#define NF simd::lanes::Native<FOVEA_LANES>::f
+#define NI simd::lanes::Native<FOVEA_LANES>::i
+
+#include "fovea/kernels/cpu/exp2.inl"
+
+typedef uint16_t Shorts __attribute__((vector_size(2 * FOVEA_LANES), aligned(2), may_alias));
+
+// The bits of the nearest bfloat16, ties to even, in the upper half of each lane; NaN stays NaN.
+INLINE simd::Ints<FOVEA_LANES> bf16_bits(F a) {
+  const NI bits = *reinterpret_cast<const NI*>(a.x);
+  const NI nan = (bits & 0x7fffffff) > 0x7f800000;
+  const NI nearest = bits + 0x7fff + ((bits >> 16) & 1);
+  simd::Ints<FOVEA_LANES> r;
+  *reinterpret_cast<NI*>(r.x) = (nan ? (NI{} + 0x7fc00000) : nearest) & static_cast<int32_t>(0xffff0000);
+  return r;
+}
+
+INLINE void store_bf16(uint16_t* to, simd::Ints<FOVEA_LANES> bits) {
+  const NI low = (*reinterpret_cast<const NI*>(bits.x) >> 16) & 0xffff;
+  *reinterpret_cast<Shorts*>(to) = __builtin_convertvector(low, Shorts);
+}
+
+// Beside each other: the even row's number in the lower half, the odd row's in the upper.
+INLINE void store_pairs(uint16_t* to, simd::Ints<FOVEA_LANES> even, simd::Ints<FOVEA_LANES> odd) {
+  const NI low = (*reinterpret_cast<const NI*>(even.x) >> 16) & 0xffff;
+  *reinterpret_cast<NI*>(to) = low | *reinterpret_cast<const NI*>(odd.x);
+}
+
+// A query that sees no key has no weights, even where a key is NaN. The polynomial is the exact one for bfloat16
+// too: its error would not average out of the gradients.
+template <bool Narrow>
+KERNEL void weight_rows(const GradientTile& t, const float* lse) {
+  const F zero = broadcast(0.0f, F{});
+  for (int32_t r = 0; r < t.rows; ++r) {
+    float* row = t.scores + r * t.stride;
+    for (int32_t c = 0; c < t.columns; c += FOVEA_LANES) {
+      const F sum = load(lse + c, F{});
+      const F raw = exp2_negative<false>(load(row + c, F{}) * t.factor - sum);
+      const F weight = select(sum < std::numeric_limits<float>::infinity(), raw, zero);
+      store(row + c, weight);
+      if constexpr (Narrow) store_bf16(static_cast<uint16_t*>(t.weights_bf16) + r * t.stride + c, bf16_bits(weight));
+    }
+  }
+}
+
+INLINE F score_gradient(const GradientTile& t, const float* delta, int64_t at, int32_t c) {
+  const F weight = load(t.scores + at, F{}), zero = broadcast(0.0f, F{});
+  F grad = weight * (load(t.grad + at, F{}) - load(delta + c, F{}));
+  if (t.slopes) grad = grad * load(t.slopes + at, F{});
+  return select(weight == zero, zero, grad);
+}
+
+template <bool Narrow>
+KERNEL void score_rows(const GradientTile& t, const float* delta) {
+  for (int32_t r = 0; r < t.rows; r += Narrow ? 2 : 1) {
+    for (int32_t c = 0; c < t.columns; c += FOVEA_LANES) {
+      const int64_t at = r * t.stride + c;
+      const F grad = score_gradient(t, delta, at, c);
+      if constexpr (Narrow) {
+        const auto even = bf16_bits(grad), odd = bf16_bits(score_gradient(t, delta, at + t.stride, c));
+        store_bf16(static_cast<uint16_t*>(t.grad_bf16) + at, even);
+        store_bf16(static_cast<uint16_t*>(t.grad_bf16) + at + t.stride, odd);
+        store_pairs(static_cast<uint16_t*>(t.grad_pairs) + r * t.stride + 2 * c, even, odd);
+      } else {
+        store(t.grad + at, grad);
+      }
+    }
+  }
+}
+
+#undef KERNEL
+#undef INLINE
+#undef F
+#undef NF
+#undef NI

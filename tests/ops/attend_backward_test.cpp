@@ -1,0 +1,207 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cstdlib>
+#include <limits>
+
+#include "fovea/ops/attend_fused.h"
+#include "tests/ops/attend_cases.h"
+#include "tests/ops/user_functors.h"
+
+namespace fovea {
+namespace {
+
+using test::AttendCase, test::Operands;
+using Gradients = std::vector<at::Tensor>;
+
+int64_t scaled(int64_t count) {
+  const char* scale = std::getenv("FOVEA_TEST_SCALE");
+  return scale ? count * std::max(1, std::atoi(scale)) : count;
+}
+
+Operands learned(const Operands& t) {
+  return {t.q.detach().requires_grad_(), t.k.detach().requires_grad_(), t.v.detach().requires_grad_()};
+}
+
+Gradients gradients(const Operands& given, const at::Tensor& grad_out, const AttendOptions& options) {
+  const Operands t = learned(given);
+  const auto run = t.q.scalar_type() == at::kDouble ? attend : attend_fused;
+  return torch::autograd::grad({run(t.q, t.k, t.v, options).out}, {t.q, t.k, t.v}, {grad_out});
+}
+
+Gradients exact_gradients(const Operands& t, const at::Tensor& grad_out, const AttendOptions& options) {
+  return gradients({t.q.to(at::kDouble), t.k.to(at::kDouble), t.v.to(at::kDouble)}, grad_out.to(at::kDouble),
+                   options);
+}
+
+// |a - b| / |b| in the norm. A gradient that is 0 but for rounding, as of a query with one key, is measured
+// against the largest of the three.
+double error(const Gradients& got, const Gradients& exact, size_t i) {
+  double largest = 0;
+  for (const auto& g : exact) largest = std::max(largest, g.norm().item<double>());
+  const double size = std::max(exact[i].norm().item<double>(), 0.05 * largest);
+  return (got[i].to(at::kDouble) - exact[i]).norm().item<double>() / std::max(size, 1e-30);
+}
+
+// float32: sums of up to a thousand products, each to a few 2^-24. float16 rounds the result. bfloat16 rounds
+// weights, their gradients and the result, each by 2^-9 at most: together 2.5e-3 in the mean square where a
+// gradient averages many roundings, and three times 2^-9 at most where it averages few.
+double tolerance(at::ScalarType type, int64_t length) {
+  if (type == at::kFloat) return 5e-6;
+  if (type == at::kHalf) return 3.5e-4;
+  return length >= 512 ? 2.6e-3 : 3 * 0x1p-9;
+}
+
+void expect_right(const AttendCase& c) {
+  const Operands t = test::make_operands(c);
+  const AttendOptions options = test::make_options(c);
+  const at::Tensor grad_out =
+      test::make_operand({c.batch, c.heads, c.queries, c.value_dim}, c.type, c.layout);
+  const Gradients got = gradients(t, grad_out, options), exact = exact_gradients(t, grad_out, options);
+  const char* names[] = {"q", "k", "v"};
+  for (size_t i = 0; i < 3; ++i) {
+    ASSERT_EQ(got[i].sizes(), exact[i].sizes());
+    ASSERT_EQ(got[i].scalar_type(), c.type);
+    ASSERT_LE(error(got, exact, i), tolerance(c.type, std::min(c.queries, c.keys)))
+        << c.name() << " gradient of " << names[i];
+  }
+}
+
+TEST(AttendBackward, EqualsTheDefinition) {
+  at::manual_seed(21);
+  for (const auto& c : test::random_cases(scaled(100), 29)) {
+    expect_right(c);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST(AttendBackward, EveryFunctorWithEveryLayout) {
+  at::manual_seed(22);
+  for (const auto& functors : test::functor_names()) {
+    for (const auto& layout : test::layouts()) {
+      expect_right({2, 2, 1, 290, 333, 24, 40, at::kFloat, layout, functors});
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// With peaked scores bfloat16 gradients are right only if delta comes from the unrounded output.
+TEST(AttendBackward, PeakedScores) {
+  at::manual_seed(23);
+  for (const double factor : {1.0, 3.0, 6.0}) {
+    Operands t = test::make_operands({1, 4, 4, 1024, 1024, 64, 64, at::kBFloat16, "contiguous", "none"});
+    t.q *= factor;
+    t.k *= factor;
+    const at::Tensor grad_out = at::randn({1, 4, 1024, 64}).to(at::kBFloat16);
+    const Gradients got = gradients(t, grad_out, {}), exact = exact_gradients(t, grad_out, {});
+    for (size_t i = 0; i < 3; ++i)
+      EXPECT_LE(error(got, exact, i), tolerance(at::kBFloat16, 1024)) << factor << ' ' << i;
+  }
+}
+
+TEST(AttendBackward, ScalesOfAnySign) {
+  at::manual_seed(24);
+  const Operands t = test::make_operands({1, 2, 1, 70, 90, 16, 16, at::kFloat, "contiguous", "none"});
+  const at::Tensor grad_out = at::randn({1, 2, 70, 16});
+  for (const double scale : {-0.5, 0.0, 1.5}) {
+    AttendOptions options;
+    options.scale = scale;
+    options.causal = true;
+    const Gradients got = gradients(t, grad_out, options), exact = exact_gradients(t, grad_out, options);
+    for (size_t i = 0; i < 3; ++i) EXPECT_LE(error(got, exact, i), 5e-6) << scale;
+  }
+}
+
+TEST(AttendBackward, UserFunctors) {
+  at::manual_seed(25);
+  const Operands t = test::make_operands({2, 3, 3, 130, 190, 32, 32, at::kFloat, "contiguous", "none"});
+  const at::Tensor grad_out = at::randn({2, 3, 130, 32});
+  for (const auto& functors : {test::user_functors_plain(), test::user_functors_optimised()}) {
+    AttendOptions options;
+    options.functors = functors;
+    const Gradients got = gradients(t, grad_out, options), exact = exact_gradients(t, grad_out, options);
+    for (size_t i = 0; i < 3; ++i) EXPECT_LE(error(got, exact, i), 5e-6);
+  }
+}
+
+TEST(AttendBackward, IsWhatAttendRuns) {
+  const auto q = at::randn({1, 2, 140, 8}), k = at::randn({1, 2, 140, 8}),
+             v = at::randn({1, 2, 140, 8}).requires_grad_();
+  EXPECT_EQ(attend_choice(q, k, v).name, "fused");
+  const auto out = attend(q, k, v).out;
+  EXPECT_NE(out.grad_fn()->name().find("FusedAttention"), std::string::npos) << out.grad_fn()->name();
+  out.sum().backward();
+  EXPECT_TRUE(v.grad().defined());
+  EXPECT_FALSE(q.grad().defined());
+  EXPECT_EQ(attend_choice(q.slice(2, 0, 50), k.slice(2, 0, 50), v.slice(2, 0, 50)).refusals.front(),
+            "fused: with gradients, the definition is faster at these lengths");
+}
+
+// A gradient of a gradient, as a penalty on it needs, comes from the definition.
+TEST(AttendBackward, TwiceDifferentiable) {
+  at::manual_seed(26);
+  const Operands t = test::make_operands({1, 2, 1, 12, 15, 8, 8, at::kFloat, "contiguous", "alibi"});
+  const auto penalty = [](const Operands& given) {
+    const Operands x = learned(given);
+    AttendOptions options;
+    options.causal = true;
+    const auto run = x.q.scalar_type() == at::kDouble ? attend : attend_fused;
+    const auto first = torch::autograd::grad({run(x.q, x.k, x.v, options).out.square().sum()}, {x.q}, {},
+                                             /*retain_graph=*/true, /*create_graph=*/true)[0];
+    return torch::autograd::grad({first.square().sum()}, {x.q, x.k, x.v});
+  };
+  const auto got = penalty(t);
+  const auto exact = penalty({t.q.to(at::kDouble), t.k.to(at::kDouble), t.v.to(at::kDouble)});
+  for (size_t i = 0; i < 3; ++i) EXPECT_LE(error(got, exact, i), 1e-5);
+}
+
+TEST(AttendBackward, TheSameBitsOnAnyNumberOfThreads) {
+  at::manual_seed(27);
+  const int before = at::get_num_threads();
+  const Operands t = test::make_operands({2, 4, 2, 300, 300, 32, 32, at::kFloat, "BTHD", "none"});
+  const at::Tensor grad_out = at::randn({2, 4, 300, 32});
+  at::set_num_threads(1);
+  const Gradients one = gradients(t, grad_out, {});
+  for (const int threads : {2, 5}) {
+    at::set_num_threads(threads);
+    const Gradients more = gradients(t, grad_out, {});
+    for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(one[i], more[i])) << threads;
+  }
+  at::set_num_threads(before);
+}
+
+// The last key is seen by no query; the rest keep their gradients bit for bit, and its own are 0.
+TEST(AttendBackward, WhatIsHiddenHasNoInfluence) {
+  at::manual_seed(28);
+  for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    const AttendCase c{1, 4, 2, 199, 200, 32, 32, type, "padded", "causal"};
+    const Operands t = test::make_operands(c);
+    const AttendOptions options = test::make_options(c);
+    const at::Tensor grad_out = at::randn({1, 4, 199, 32}).to(type);
+    const Gradients clean = gradients(t, grad_out, options);
+    for (const float poison : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+      for (const at::Tensor& spoilt : {t.k, t.v}) {
+        const at::Tensor number = spoilt.select(2, 199).select(2, 3);
+        const at::Tensor kept = number.clone();
+        number.fill_(poison);
+        const Gradients got = gradients(t, grad_out, options);
+        for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(got[i], clean[i])) << poison << ' ' << i;
+        number.copy_(kept);
+      }
+    }
+  }
+}
+
+TEST(AttendBackward, AFullyHiddenRowGivesNoGradient) {
+  const AttendCase c{1,  2,  2,          40,           30,
+                     16, 16, at::kFloat, "contiguous", "bottom_right"};  // the first 10 see none
+  const Operands t = test::make_operands(c);
+  const Gradients got = gradients(t, at::randn({1, 2, 40, 16}), test::make_options(c));
+  EXPECT_EQ(got[0].slice(2, 0, 10).abs().max().item<float>(), 0.0f);
+  EXPECT_TRUE(at::isfinite(got[1]).all().item<bool>());
+}
+
+}  // namespace
+}  // namespace fovea
