@@ -1,27 +1,13 @@
 #include "fovea/io/gzip.h"
 
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include "fovea/io/file.h"
+#include "tests/io/gzip_bytes.h"
 #include "tests/io/scratch.h"
 
 namespace fovea::io {
 namespace {
-
-std::string gzip(const std::string& text) {
-  z_stream stream{};
-  deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-  std::string out(deflateBound(&stream, text.size()), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
-}
 
 // Long enough for several rounds of output, and hard to compress.
 std::string sample_text() {
