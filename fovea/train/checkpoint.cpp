@@ -84,8 +84,9 @@ std::string damage_of_manifest(const fs::path& folder, const json& manifest, con
 std::string damage_of_file(const fs::path& folder, const std::string& name, const json& expected) {
   if (!fs::is_regular_file(folder / name)) return name + " is missing";
   const json found = fingerprint(folder / name);
-  if (found["size"] != expected["size"]) {
-    return fmt::format("{} has {} bytes instead of {}", name, found["size"].dump(), expected["size"].dump());
+  if (found["size"] != expected.at("size")) {
+    return fmt::format("{} has {} bytes instead of {}", name, found["size"].dump(),
+                       expected.at("size").dump());
   }
   return found == expected ? "" : fmt::format("{} was changed (CRC32C differs)", name);
 }
@@ -96,7 +97,7 @@ std::string damage(const fs::path& folder) {
   const json manifest = json::parse(text, nullptr, false);
   std::string found = damage_of_manifest(folder, manifest, text);
   for (const char* name : {kModel, kState, kConfig}) {
-    if (found.empty()) found = damage_of_file(folder, name, manifest["files"][name]);
+    if (found.empty()) found = damage_of_file(folder, name, manifest.at("files").at(name));
   }
   return found;
 }

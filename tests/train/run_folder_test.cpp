@@ -12,11 +12,13 @@
 #include <cstdlib>
 #include <fstream>
 #include <functional>
+#include <iomanip>
 #include <random>
 #include <sstream>
 #include <thread>
 
 #include "fovea/core/error.h"
+#include "fovea/io/crc32c.h"
 #include "fovea/io/file.h"
 #include "tests/io/scratch.h"
 
@@ -169,6 +171,17 @@ TEST_F(RunFolderTest, ADamagedOneIsPassedOverAndSaidSo) {
   EXPECT_TRUE(fs::exists(run_ / "damaged-checkpoint-30"));
   folder.save(make_checkpoint(30), true);
   expect_same(read_checkpoint(run_ / folder.best()), 30);
+}
+
+TEST_F(RunFolderTest, AManifestThatNamesNoFilesIsDamage) {
+  RunFolder folder(run_);
+  folder.save(make_checkpoint(1), false);
+  nlohmann::json manifest = {{"checkpoint", "checkpoint-1"}};
+  std::ostringstream check;
+  check << std::hex << std::setw(8) << std::setfill('0') << io::crc32c(io::as_bytes(manifest.dump()));
+  manifest["check"] = check.str();
+  std::ofstream(run_ / "checkpoint-1/manifest.json") << manifest.dump(1) << "\n";
+  EXPECT_NE(find_damage(run_ / "checkpoint-1").find("files"), std::string::npos);
 }
 
 TEST_F(RunFolderTest, AllDamagedIsAnError) {
