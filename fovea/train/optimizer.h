@@ -27,14 +27,12 @@ std::vector<NamedParameter> trainable_parameters(const torch::nn::Module& model)
 /// SGD with momentum, Adam and AdamW with PyTorch's arithmetic (torch.optim, fused = True), one pass over
 /// each parameter.
 ///   sgd    g += (weight_decay + l2) w;  m = momentum m + g;  w -= lr (nesterov ? g + momentum m : m)
-///   adam   g += (weight_decay + l2) w;  a, b = moving means of g, g^2;  w -= lr a' / (sqrt(b') + 1e-8), ' =
-///   bias
-///          corrected
+///   adam   g += (weight_decay + l2) w;  a, b = bias-corrected moving means of g, g^2;
+///          w -= lr a / (sqrt(b) + 1e-8)
 ///   adamw  g += l2 w;  w -= lr weight_decay w;  then as adam
 ///   l1     afterwards w = sign(w) max(|w| - lr l1, 0): the proximal step, so that weights become exactly 0
-///   (a
-///          subgradient would only oscillate around it). For adam and adamw it is decoupled from the adaptive
-///          step, as AdamW's decay is.
+///          (a subgradient would only oscillate around it). For adam and adamw it is decoupled from the
+///          adaptive step, as AdamW's decay is.
 /// Sources: Sutskever et al. 2013, 3; Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm
 /// 2; Parikh and Boyd 2014, Proximal algorithms, 6.5.2.
 class Optimizer {
