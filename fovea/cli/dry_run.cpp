@@ -21,11 +21,10 @@ int64_t weight_copies(const nlohmann::json& config) {
 }  // namespace
 
 TrainingEstimate estimate_training(const nlohmann::json& config) {
-  nlohmann::json model = config.at("model");
+  const nlohmann::json& model = config.at("model");
   const std::string name = model.at("name");
-  model.erase("name");
   const nn::MetaDeviceScope meta;
-  const auto network = models::make_image_model(name, model);
+  const auto network = models::make_image_model(name, models::settings_of(model));
   auto shape = network->inputs().front().shape;
   const auto& sizes = config.at("preprocessing");
   shape = {1, sizes.at("channels"), sizes.at("height"), sizes.at("width")};

@@ -37,9 +37,8 @@ void read_folder_config(Source& source, const std::filesystem::path& folder) {
   const auto file = folder / "config.json";
   json config = read_settings(file);
   if (config.contains("model") && config["model"].is_object() && config["model"].contains("name")) {
-    source.settings = config["model"];
-    source.name = source.settings["name"];
-    source.settings.erase("name");
+    source.name = config["model"]["name"];
+    source.settings = models::settings_of(config["model"]);
   } else if (config.contains("architecture") && config["architecture"].is_string()) {
     source.name = config["architecture"];
     source.settings = config.value("model_args", json::object());

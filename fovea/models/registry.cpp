@@ -15,8 +15,8 @@ namespace {
 
 using nlohmann::json;
 
-/// A named model: how its settings are completed, and how it is built.
-struct Recipe {
+/// A row of the table: how the settings of that name are completed, and how it is built.
+struct NamedModel {
   ModelEntry entry;
   std::function<json(const std::string& where, const json& config)> complete;
   std::function<std::shared_ptr<Network>(const std::string& where, const json& config)> build;
@@ -26,7 +26,7 @@ constexpr const char* kResNetPaper = "He et al. 2016, Deep residual learning for
 constexpr const char* kSePaper = "Hu et al. 2018, Squeeze-and-excitation networks";
 constexpr const char* kVitPaper = "Dosovitskiy et al. 2021, An image is worth 16x16 words";
 
-Recipe vit_recipe(const std::string& name, const VitConfig& defaults, const std::string& summary) {
+NamedModel named_vit(const std::string& name, const VitConfig& defaults, const std::string& summary) {
   const auto read = [defaults](const std::string& where, const json& config) {
     VitConfig c = read_config(where, config, defaults);
     check(c);
@@ -39,7 +39,7 @@ Recipe vit_recipe(const std::string& name, const VitConfig& defaults, const std:
           }};
 }
 
-Recipe resnet_recipe(const ModelEntry& entry, const ResNetShape& shape, const ResNetConfig& defaults) {
+NamedModel named_resnet(const ModelEntry& entry, const ResNetShape& shape, const ResNetConfig& defaults) {
   const auto read = [defaults](const std::string& where, const json& config) {
     ResNetConfig c = read_config(where, config, defaults);
     check(c);
@@ -68,15 +68,15 @@ const std::vector<VitSize>& vit_sizes() {
   return sizes;
 }
 
-void add_vits(std::vector<Recipe>& recipes) {
+void add_vits(std::vector<NamedModel>& all) {
   const auto add = [&](const VitSize& size, int64_t patch, int64_t image) {
     VitConfig c;
     c.embed_dim = size.embed_dim, c.depth = size.depth, c.num_heads = size.num_heads;
     c.patch_size = {patch, patch};
     c.img_size = {image, image};
     const std::string p = std::to_string(patch), i = std::to_string(image);
-    recipes.push_back(vit_recipe(std::string("vit_") + size.name + "_patch" + p + "_" + i, c,
-                                 std::string("ViT ") + size.name + ", patches of " + p + ", images of " + i));
+    all.push_back(named_vit(std::string("vit_") + size.name + "_patch" + p + "_" + i, c,
+                            std::string("ViT ") + size.name + ", patches of " + p + ", images of " + i));
   };
   for (const auto& size : vit_sizes()) {
     for (int64_t patch : size.patches) add(size, patch, 224);
@@ -84,38 +84,37 @@ void add_vits(std::vector<Recipe>& recipes) {
   }
 }
 
-void add_imagenet_resnets(std::vector<Recipe>& recipes) {
+void add_imagenet_resnets(std::vector<NamedModel>& all) {
   for (const bool se : {false, true}) {
     for (const int64_t depth : {18, 34, 50, 101, 152}) {
       ResNetConfig c;
       if (se) c.attention_block = "se";
       const std::string n = std::to_string(depth);
-      recipes.push_back(
-          resnet_recipe({(se ? "seresnet" : "resnet") + n, "resnet", se ? kSePaper : kResNetPaper,
-                         (se ? "SE-ResNet-" : "ResNet-") + n + ", ImageNet form"},
-                        imagenet_resnet(depth), c));
+      all.push_back(named_resnet({(se ? "seresnet" : "resnet") + n, "resnet", se ? kSePaper : kResNetPaper,
+                                  (se ? "SE-ResNet-" : "ResNet-") + n + ", ImageNet form"},
+                                 imagenet_resnet(depth), c));
     }
   }
 }
 
-Recipe cifar_recipe(int64_t depth, bool plain) {
+NamedModel named_cifar(int64_t depth, bool plain) {
   ResNetConfig c;
   c.num_classes = 10;
   c.img_size = {32, 32};
   const std::string n = std::to_string(depth);
-  return resnet_recipe({(plain ? "plain" : "resnet") + n, "resnet", kResNetPaper,
-                        (plain ? "Plain network of depth " : "ResNet-") + n + ", CIFAR form" +
-                            (plain ? ", no shortcuts" : ", shortcuts without parameters")},
-                       cifar_resnet(depth, plain ? nn::Shortcut::none : nn::Shortcut::pad), c);
+  return named_resnet({(plain ? "plain" : "resnet") + n, "resnet", kResNetPaper,
+                       (plain ? "Plain network of depth " : "ResNet-") + n + ", CIFAR form" +
+                           (plain ? ", no shortcuts" : ", shortcuts without parameters")},
+                      cifar_resnet(depth, plain ? nn::Shortcut::none : nn::Shortcut::pad), c);
 }
 
-void add_cifar_resnets(std::vector<Recipe>& recipes) {
-  for (const int64_t depth : {20, 32, 44, 56, 110, 1202}) recipes.push_back(cifar_recipe(depth, false));
-  for (const int64_t depth : {20, 32, 44, 56}) recipes.push_back(cifar_recipe(depth, true));
+void add_cifar_resnets(std::vector<NamedModel>& all) {
+  for (const int64_t depth : {20, 32, 44, 56, 110, 1202}) all.push_back(named_cifar(depth, false));
+  for (const int64_t depth : {20, 32, 44, 56}) all.push_back(named_cifar(depth, true));
 }
 
 // The two of the demo: small enough to be trained on Fashion-MNIST in minutes.
-void add_fashion(std::vector<Recipe>& recipes) {
+void add_fashion(std::vector<NamedModel>& all) {
   ResNetShape shape;
   shape.layers = {1, 1, 1};
   shape.planes = {32, 64, 128};
@@ -125,7 +124,7 @@ void add_fashion(std::vector<Recipe>& recipes) {
   resnet.num_classes = 10, resnet.in_chans = 1, resnet.reduction = 8;
   resnet.img_size = {28, 28};
   resnet.attention_block = "se";
-  recipes.push_back(resnet_recipe(
+  all.push_back(named_resnet(
       {"fashion_se_resnet", "resnet", kSePaper, "SE-ResNet of the demo: 3 blocks, 314k parameters"}, shape,
       resnet));
   VitConfig vit;
@@ -133,12 +132,12 @@ void add_fashion(std::vector<Recipe>& recipes) {
   vit.img_size = {28, 28};
   vit.patch_size = {7, 7};
   vit.embed_dim = 96, vit.depth = 4, vit.num_heads = 3, vit.mlp_ratio = 2.0;
-  recipes.push_back(vit_recipe("fashion_vit", vit, "ViT of the demo: 4 blocks, 307k parameters"));
+  all.push_back(named_vit("fashion_vit", vit, "ViT of the demo: 4 blocks, 307k parameters"));
 }
 
-const std::vector<Recipe>& recipes() {
-  static const std::vector<Recipe> table = [] {
-    std::vector<Recipe> all;
+const std::vector<NamedModel>& table() {
+  static const std::vector<NamedModel> table = [] {
+    std::vector<NamedModel> all;
     add_vits(all);
     add_imagenet_resnets(all);
     add_cifar_resnets(all);
@@ -152,17 +151,17 @@ const std::vector<Recipe>& recipes() {
 // is.
 std::string expand_short_form(const std::string& name) {
   if (name.rfind("vit_", 0) != 0) return name;
-  for (const auto& recipe : recipes()) {
-    if (recipe.entry.name == name) return name;
+  for (const auto& model : table()) {
+    if (model.entry.name == name) return name;
   }
-  for (const auto& recipe : recipes()) {
-    if (recipe.entry.name.rfind(name + "_", 0) == 0) return recipe.entry.name;
+  for (const auto& model : table()) {
+    if (model.entry.name.rfind(name + "_", 0) == 0) return model.entry.name;
   }
   return name;
 }
 
 // resnet26, plain110, ...: any depth 6n + 2 that the table does not list.
-std::optional<Recipe> unlisted_cifar(const std::string& name) {
+std::optional<NamedModel> unlisted_cifar(const std::string& name) {
   for (const bool plain : {false, true}) {
     const std::string prefix = plain ? "plain" : "resnet";
     if (name.rfind(prefix, 0) != 0) continue;
@@ -170,20 +169,20 @@ std::optional<Recipe> unlisted_cifar(const std::string& name) {
     const char *begin = name.data() + prefix.size(), *end = name.data() + name.size();
     const auto [rest, error] = std::from_chars(begin, end, depth);
     const bool whole = error == std::errc() && rest == end && *begin != '0';
-    if (whole && depth >= 8 && depth <= 100'000 && depth % 6 == 2) return cifar_recipe(depth, plain);
+    if (whole && depth >= 8 && depth <= 100'000 && depth % 6 == 2) return named_cifar(depth, plain);
   }
   return std::nullopt;
 }
 
-Recipe find_recipe(const std::string& name) {
+NamedModel find_model(const std::string& name) {
   const std::string full = expand_short_form(name);
   std::vector<std::string> names;
-  for (const auto& recipe : recipes()) {
-    if (recipe.entry.name == full) return recipe;
-    names.push_back(recipe.entry.name);
+  for (const auto& model : table()) {
+    if (model.entry.name == full) return model;
+    names.push_back(model.entry.name);
   }
   for (const auto& size : vit_sizes()) names.push_back(std::string("vit_") + size.name);
-  if (auto recipe = unlisted_cifar(name)) return *recipe;
+  if (auto model = unlisted_cifar(name)) return *model;
   throw usage_error("model", "unknown model '" + name + "'. " +
                                  suggest_name(name, names, "`fovea list models` shows all."));
 }
@@ -193,22 +192,27 @@ Recipe find_recipe(const std::string& name) {
 const std::vector<ModelEntry>& model_entries() {
   static const std::vector<ModelEntry> entries = [] {
     std::vector<ModelEntry> all;
-    for (const auto& recipe : recipes()) all.push_back(recipe.entry);
+    for (const auto& model : table()) all.push_back(model.entry);
     return all;
   }();
   return entries;
 }
 
-std::string resolve_model_name(const std::string& name) { return find_recipe(name).entry.name; }
+std::string resolve_model_name(const std::string& name) { return find_model(name).entry.name; }
 
 json model_config(const std::string& name, const json& config) {
-  const Recipe recipe = find_recipe(name);
-  return recipe.complete(recipe.entry.name, config);
+  const NamedModel model = find_model(name);
+  return model.complete(model.entry.name, config);
+}
+
+json settings_of(json model) {
+  model.erase("name");
+  return model;
 }
 
 std::shared_ptr<Network> make_model(const std::string& name, const json& config) {
-  const Recipe recipe = find_recipe(name);
-  return recipe.build(recipe.entry.name, config);
+  const NamedModel model = find_model(name);
+  return model.build(model.entry.name, config);
 }
 
 std::shared_ptr<ImageNetwork> make_image_model(const std::string& name, const json& config) {

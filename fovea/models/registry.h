@@ -30,6 +30,9 @@ std::string resolve_model_name(const std::string& name);
 /// unknown key (naming the nearest), a value of another type or out of range.
 nlohmann::json model_config(const std::string& name, const nlohmann::json& config);
 
+/// The settings in a configuration's `model` part, {"name": NAME, KEY: VALUE, ...}: all but the name.
+nlohmann::json settings_of(nlohmann::json model);
+
 /// Builds a model with its paper's random weights, in training mode, on the CPU; under nn::MetaDeviceScope
 /// without memory. Errors as model_config().
 std::shared_ptr<Network> make_model(const std::string& name, const nlohmann::json& config);

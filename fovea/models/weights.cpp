@@ -19,11 +19,7 @@ struct Source {
   std::function<at::Tensor(const std::string&)> load;
 };
 
-bool may_be_missing(const std::string& name) {
-  const std::string suffix = "num_batches_tracked";
-  return name.size() >= suffix.size() &&
-         name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0;
-}
+bool may_be_missing(const std::string& name) { return name.ends_with("num_batches_tracked"); }
 
 LoadReport compare(const io::TensorMap& state, const Source& source) {
   LoadReport report;

@@ -30,13 +30,6 @@ json read_config(const std::filesystem::path& path) {
                                      path.string()));
 }
 
-std::shared_ptr<models::ImageNetwork> build(const json& config) {
-  json model = config["model"];
-  const std::string name = model.at("name");
-  model.erase("name");
-  return models::make_image_model(name, model);
-}
-
 /// Grey as ITU-R 601 weighs colours, with Pillow's rounding; colour from grey by repetition.
 at::Tensor with_channels(const at::Tensor& image, int64_t channels) {
   if (image.size(0) == channels) return image;
@@ -77,7 +70,8 @@ Classifier load_classifier(const std::filesystem::path& checkpoint) {
   try {
     classifier.class_names = classifier.config["class_names"].get<std::vector<std::string>>();
     classifier.preprocessing = preprocessing_from_json(classifier.config["preprocessing"]);
-    classifier.model = build(classifier.config);
+    const json& model = classifier.config["model"];
+    classifier.model = models::make_image_model(model.at("name"), models::settings_of(model));
   } catch (const std::exception& error) {
     throw model_file_error(
         "checkpoint", fmt::format("{} does not describe a network: {}", files.config.string(), error.what()));

@@ -42,10 +42,8 @@ train::TrainResult train_classify(const ClassifyRun& run) {
   // Before anything is computed: a folder that cannot be used should cost nothing.
   train::RunFolder folder(run.output, {run.resume, parts.config.keep_checkpoints});
   at::manual_seed(static_cast<uint64_t>(parts.config.seed));
-  json model = resolved.config["model"];
-  const std::string name = model["name"];
-  model.erase("name");
-  parts.model = models::make_image_model(name, model);
+  const json& model = resolved.config["model"];
+  parts.model = models::make_image_model(model["name"], models::settings_of(model));
   parts.train = train_loader(resolved, parts.config);
   if (resolved.splits.val) {
     parts.val =

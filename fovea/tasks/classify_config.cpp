@@ -119,7 +119,7 @@ Preprocessing shape_of(const DataSettings& settings, const data::Dataset& train)
 
 json resolve_model(json model, const Preprocessing& p, int64_t classes) {
   const std::string name = models::resolve_model_name(model["name"]);
-  model.erase("name");
+  model = models::settings_of(std::move(model));
   const auto set = [&](const char* key, const json& value) {
     if (!model.contains(key)) model[key] = value;
   };
@@ -196,11 +196,8 @@ ResolvedClassify resolve_with_data(const json& config) {
   ResolvedClassify result;
   result.config = train::config_to_json(training_keys(config));
   const json model = model_part(config);
-  models::model_config(model["name"], [&] {  // Before the data are read: a wrong name should cost nothing.
-    json rest = model;
-    rest.erase("name");
-    return rest;
-  }());
+  // Before the data are read: a wrong name should cost nothing.
+  models::model_config(model["name"], models::settings_of(model));
   DataSettings settings = data_settings(config.value("data", json::object()));
   settings.open.img_size = image_size(settings, model);
   if (settings.transform.is_null() && settings.open.img_size > 0) {
