@@ -19,16 +19,13 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 train::TrainCallbacks show_on(ProgressLine& line) {
-  const auto begin = std::chrono::steady_clock::now();
   return {.on_step =
-              [&line, begin](const train::StepReport& report) {
-                const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+              [&line](const train::StepReport& report) {
                 line.show({.step = report.step,
                            .total = report.total_steps,
                            .loss = report.loss,
                            .accuracy = report.accuracy,
                            .samples_per_second = report.samples_per_second,
-                           .seconds = seconds.count(),
                            .seconds_left = report.seconds_left});
               },
           .on_validation =
@@ -121,7 +118,7 @@ Command train_command() {
   classify.arguments.push_back(json_flag());
   return {.name = "train",
           .help = "train a network",
-          .example = "fovea train classify --recipe fashion_vit --output runs/vit",
+          .example = "fovea train classify --recipe demo_vit --output runs/vit",
           .commands = {classify}};
 }
 
