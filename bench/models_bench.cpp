@@ -1,8 +1,7 @@
-// Times whole networks at batch 1: a forward pass in evaluation mode and a training step.
+// Times whole networks: a forward pass in evaluation mode and the training step of fovea/train.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <torch/optim/sgd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -14,6 +13,7 @@
 #include "fovea/core/error.h"
 #include "fovea/models/registry.h"
 #include "fovea/train/autocast.h"
+#include "fovea/train/train_step.h"
 
 namespace fovea::bench {
 namespace {
@@ -55,21 +55,14 @@ Timing time_forward(models::ImageNetwork& network, const Case& c, const Options&
 
 Timing time_training_step(models::ImageNetwork& network, const Case& c, const Options& options) {
   network.train();
-  torch::optim::SGD optimizer(network.parameters(), torch::optim::SGDOptions(1e-3).momentum(0.9));
-  const at::Tensor images = random_images(network, options.batch_size);
-  const at::Tensor labels = at::zeros({options.batch_size}, at::kLong);
-  return time_runs(
-      [&] {
-        at::Tensor loss;
-        {
-          const train::AutocastScope autocast(c.bf16);
-          loss = at::cross_entropy_loss(network.forward(images).to(at::kFloat), labels);
-        }
-        optimizer.zero_grad();
-        loss.backward();
-        optimizer.step();
-      },
-      options.timing);
+  train::TrainConfig config;
+  config.amp = c.bf16 ? "bf16" : "none";
+  train::TrainStep step(network, config);
+  data::Batch batch;
+  batch.images = random_images(network, options.batch_size);
+  batch.labels = at::zeros({options.batch_size}, at::kLong);
+  // Learning rate 0: every run does the same work on the same weights.
+  return time_runs([&] { step.run({batch}, 0.0, 1); }, options.timing);
 }
 
 Timing time_case(const Case& c, const Options& options) {
@@ -106,7 +99,7 @@ nlohmann::json as_json(const Case& c, const Timing& t) {
 }
 
 void print_row(const Case& c, const Timing& t) {
-  fmt::print("{:<20} {:<8} {:<5} {:>7} {:>10.2f} {:>10.2f} {:>12.2f} {:>12.2f} {:>6}\n", c.model,
+  fmt::print("{:<20} {:<8} {:<5} {:>7} {:>10.2f} {:>10.2f} {:>12.2f} {:>14.2f} {:>6}\n", c.model,
              c.train ? "train" : "forward", c.bf16 ? "bf16" : "fp32", c.threads, t.best_wall, t.median_wall,
              t.best_cpu, t.median_cpu, t.runs);
   std::fflush(stdout);
@@ -114,8 +107,9 @@ void print_row(const Case& c, const Timing& t) {
 
 void run(const Options& options) {
   if (!options.json) {
-    fmt::print("{:<20} {:<8} {:<5} {:>7} {:>10} {:>10} {:>12} {:>12} {:>6}\n", "model", "mode", "dtype",
-               "threads", "best ms", "median ms", "best CPU ms", "median CPU", "runs");
+    fmt::print("batches of {}; wall time, and CPU time of the calling thread\n", options.batch_size);
+    fmt::print("{:<20} {:<8} {:<5} {:>7} {:>10} {:>10} {:>12} {:>14} {:>6}\n", "model", "mode", "dtype",
+               "threads", "best ms", "median ms", "best CPU ms", "median CPU ms", "runs");
   }
   nlohmann::json rows = nlohmann::json::array();
   for (const Case& c : all_cases(options)) {
