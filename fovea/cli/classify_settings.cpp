@@ -12,6 +12,7 @@
 #include "fovea/data/open.h"
 #include "fovea/models/registry.h"
 #include "fovea/nn/attention/registry.h"
+#include "fovea/nn/block/attention_block.h"
 #include "fovea/tasks/recipes.h"
 #include "fovea/train/config.h"
 
@@ -91,11 +92,8 @@ std::vector<Argument> classify_flags() {
        .names = [] { return names_of(nn::mechanism_entries()); }},
       {.name = "--attention-block",
        .value = "NAME",
-       .help = "attention block of a convolutional network: none, se, cbam",
-       .names =
-           [] {
-             return std::vector<std::string>{"none", "se", "cbam"};
-           }},
+       .help = "attention block of a convolutional network: none or one of fovea list blocks",
+       .names = nn::attention_block_names},
       {.name = "--position", .value = "NAME", .help = "position scheme of a transformer"},
       {.name = "--seed", .value = "N", .help = "of weights, order of samples, augmentation, dropout"},
       {.name = "--amp",

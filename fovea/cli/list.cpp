@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <nlohmann/json.hpp>
 
@@ -8,6 +9,7 @@
 #include "fovea/explain/explainer.h"
 #include "fovea/models/registry.h"
 #include "fovea/nn/attention/registry.h"
+#include "fovea/nn/block/attention_block.h"
 #include "fovea/tasks/recipes.h"
 
 namespace fovea::cli {
@@ -34,6 +36,14 @@ ordered_json mechanisms_list() {
                     {"cost", entry.cost},
                     {"exact", entry.exact},
                     {"source", entry.paper}});
+  }
+  return rows;
+}
+
+ordered_json blocks_list() {
+  ordered_json rows = ordered_json::array();
+  for (const auto& entry : nn::attention_block_entries()) {
+    rows.push_back({{"name", entry.name}, {"summary", entry.formula}, {"source", entry.paper}});
   }
   return rows;
 }
@@ -72,9 +82,9 @@ struct Kind {
   ordered_json (*rows)();
 };
 
-constexpr Kind kKinds[] = {{"models", models_list},         {"mechanisms", mechanisms_list},
-                           {"tasks", tasks_list},           {"data", data_list},
-                           {"explainers", explainers_list}, {"recipes", recipes_list}};
+constexpr Kind kKinds[] = {
+    {"models", models_list}, {"mechanisms", mechanisms_list}, {"blocks", blocks_list},  {"tasks", tasks_list},
+    {"data", data_list},     {"explainers", explainers_list}, {"recipes", recipes_list}};
 
 std::vector<std::string> kind_names() {
   std::vector<std::string> names;
@@ -119,7 +129,7 @@ Command list_command() {
           .help = "names that the other commands take",
           .example = "fovea list models",
           .arguments = {{.name = "KIND",
-                         .help = "models, mechanisms, tasks, data, explainers or recipes (default: all)",
+                         .help = fmt::format("{} (default: all)", fmt::join(kind_names(), ", ")),
                          .names = kind_names,
                          .only_names = true},
                         json_flag()},

@@ -23,7 +23,7 @@ struct ResNetConfig {
   int64_t num_classes = 1000, in_chans = 3;
   /// The size that is assumed when none is given (summary); the network takes images of any size.
   ImageSize img_size;
-  /// none, se, cbam: see nn/block/attention_block.h.
+  /// A name of nn::attention_block_names().
   std::string attention_block = "none";
   /// Channels over hidden width of the attention block.
   int64_t reduction = 16;

@@ -74,7 +74,7 @@ TEST(Call, VersionIsOneLine) {
 
 TEST(Call, ListsParse) {
   const auto all = run_fovea({"list", "--json"}).json();
-  for (const char* kind : {"models", "mechanisms", "tasks", "data", "explainers", "recipes"}) {
+  for (const char* kind : {"models", "mechanisms", "blocks", "tasks", "data", "explainers", "recipes"}) {
     ASSERT_TRUE(all.contains(kind)) << kind;
     const auto one = run_fovea({"list", kind, "--json"}).json();
     EXPECT_EQ(one[kind], all[kind]);
