@@ -11,6 +11,7 @@
 #include "fovea/data/option_reader.h"
 #include "fovea/data/rand_augment.h"
 #include "fovea/data/transform.h"
+#include "fovea/io/json_text.h"
 
 namespace fovea::data {
 namespace {
@@ -149,7 +150,7 @@ std::pair<std::string, json> split_entry(const json& entry) {
   if (entry.is_object() && entry.size() == 1) return {entry.begin().key(), entry.begin().value()};
   throw usage_error("transform",
                     fmt::format("a transform must be a name or {{name: {{option: value}}}}; found {}.",
-                                entry.dump(-1, ' ', false, json::error_handler_t::replace)));
+                                io::show_json(entry)));
 }
 
 const Row& find_row(const std::string& name) {

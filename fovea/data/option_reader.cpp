@@ -7,6 +7,7 @@
 
 #include "fovea/core/error.h"
 #include "fovea/core/nearest.h"
+#include "fovea/io/json_text.h"
 
 namespace fovea::data {
 namespace {
@@ -30,9 +31,8 @@ bool all_numbers(const json& list) {
 OptionReader::OptionReader(std::string transform, const json& options)
     : transform_(std::move(transform)), options_(options.is_null() ? json::object() : options) {
   if (options_.is_object()) return;
-  throw usage_error("transform",
-                    fmt::format("{}: options must be an object {{name: value}}; found {}.", transform_,
-                                options_.dump(-1, ' ', false, json::error_handler_t::replace)));
+  throw usage_error("transform", fmt::format("{}: options must be an object {{name: value}}; found {}.",
+                                             transform_, io::show_json(options_)));
 }
 
 const json& OptionReader::raw(const char* name) {
@@ -44,8 +44,7 @@ const json& OptionReader::raw(const char* name) {
 
 void OptionReader::refuse(const char* name, std::string_view rule) const {
   const auto found = options_.find(name);
-  const std::string value =
-      found == options_.end() ? "nothing" : found->dump(-1, ' ', false, json::error_handler_t::replace);
+  const std::string value = found == options_.end() ? "nothing" : io::show_json(*found);
   throw usage_error("transform", fmt::format("{}: {} must be {}; found {}.", transform_, name, rule, value));
 }
 

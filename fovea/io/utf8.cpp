@@ -35,6 +35,14 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+std::string_view utf8_prefix(std::string_view text, size_t max_bytes) {
+  if (text.size() <= max_bytes) return text;
+  size_t end = max_bytes;
+  // A character has three bytes after its first at most; what has more is no UTF-8 and cut anywhere.
+  while (end > 0 && max_bytes - end < 3 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end);
+}
+
 std::string quote_text(std::string_view text, size_t max_bytes) {
   std::string shown = "'";
   while (!text.empty()) {

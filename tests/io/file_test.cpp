@@ -9,9 +9,12 @@
 
 #include <csignal>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "fovea/io/crc32c.h"
+#include "fovea/io/json_text.h"
+#include "fovea/io/utf8.h"
 #include "tests/io/scratch.h"
 
 namespace fovea::io {
@@ -254,6 +257,31 @@ TEST(Crc32c, BothWaysAgreeAndJoin) {
     EXPECT_EQ(crc32c(all.subspan(cut), crc32c(all.first(cut))), crc32c(all));
     EXPECT_EQ(crc32c_by_table(all.subspan(cut), crc32c_by_table(all.first(cut))), crc32c(all));
   }
+}
+
+TEST(JsonText, DepthAndZeroBytes) {
+  EXPECT_EQ(json_text_fault(std::string(64, '[')), "");
+  EXPECT_NE(json_text_fault(std::string(65, '[')), "");
+  EXPECT_NE(json_text_fault(std::string("{}\0x", 4)), "");
+  EXPECT_EQ(json_text_fault(R"(["[[[[\\\"[[[[", {}])" + std::string(60, '[')), "");
+  std::string siblings;
+  for (int i = 0; i < 1000; ++i) siblings += "[{}]";
+  EXPECT_EQ(json_text_fault(siblings), "");
+}
+
+TEST(JsonText, LongValuesAreCut) {
+  EXPECT_EQ(show_json(nlohmann::json::array({1, "a"})), R"([1,"a"])");
+  const std::string shown = show_json(std::string(1000, 'x'));
+  EXPECT_EQ(shown.size(), 83u);
+  EXPECT_TRUE(shown.ends_with("x..."));
+  EXPECT_NO_THROW(show_json("\xff"));
+}
+
+TEST(Utf8, PrefixesEndBetweenCharacters) {
+  EXPECT_EQ(utf8_prefix("abc", 3), "abc");
+  EXPECT_EQ(utf8_prefix("a\xc3\xa4", 2), "a");
+  EXPECT_EQ(utf8_prefix("\xf0\x9f\x98\x80", 3), "");
+  EXPECT_EQ(utf8_prefix("\x80\x80\x80\x80\x80\x80", 5).size(), 2u) << "no UTF-8";
 }
 
 }  // namespace
