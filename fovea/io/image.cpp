@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "fovea/core/error.h"
 #include "fovea/io/exif.h"
 #include "fovea/io/file.h"
@@ -11,6 +13,7 @@
 namespace fovea::io {
 namespace {
 
+constexpr size_t kShown = 64;  // bytes that tell what a file is
 constexpr std::string_view kPng = "\x89PNG\r\n\x1a\n", kJpeg = "\xff\xd8\xff";
 
 // What a file is instead of an image, by its first bytes.
@@ -23,11 +26,21 @@ std::string describe_content(std::string_view start) {
   const auto is_text = [](char c) {
     return static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\r' || c == '\t';
   };
-  start = start.substr(0, 64);
+  start = start.substr(0, kShown);
   for (const char c : start) {
     if (!is_text(c)) return "unknown content";
   }
   return "text that begins with " + quote_text(start, 24);
+}
+
+// Whether it is a PNG; a JPEG otherwise.
+bool require_known_format(std::span<const std::byte> bytes, std::string_view where) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const bool is_png = text.starts_with(kPng);
+  if (is_png || text.starts_with(kJpeg)) return is_png;
+  throw data_error(where,
+                   fmt::format("an image must be a JPEG or PNG file; found {}. Convert it, or remove it.",
+                               text.empty() ? "an empty file" : describe_content(text)));
 }
 
 void convert_to_grey(Image& image) {
@@ -66,13 +79,7 @@ void fail_damaged(std::string_view where, std::string_view format, std::string_v
 }
 
 Image decode_image(std::span<const std::byte> bytes, std::string_view where, const ImageOptions& options) {
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  const bool is_png = text.starts_with(kPng);
-  if (!is_png && !text.starts_with(kJpeg)) {
-    throw data_error(where,
-                     fmt::format("an image must be a JPEG or PNG file; found {}. Convert it, or remove it.",
-                                 text.empty() ? "an empty file" : describe_content(text)));
-  }
+  const bool is_png = require_known_format(bytes, where);
   auto [image, orientation] = is_png ? decode_png(bytes, where, options) : decode_jpeg(bytes, where, options);
   if (options.color == ColorMode::grey && image.channels == 3) convert_to_grey(image);
   if (options.apply_orientation) apply_orientation(image, orientation);
@@ -81,7 +88,13 @@ Image decode_image(std::span<const std::byte> bytes, std::string_view where, con
 }
 
 Image read_image(const std::filesystem::path& path, const ImageOptions& options) {
-  return decode_image(as_bytes(read_file(path, uint64_t{1} << 32)), path.string(), options);
+  constexpr uint64_t kLargestFile = uint64_t{256} << 20;
+  {
+    // Only the first page is touched: what is no image should cost no more, and a device has no end.
+    const MappedFile start(path);
+    require_known_format(start.bytes().first(std::min(start.bytes().size(), kShown)), path.string());
+  }
+  return decode_image(as_bytes(read_file(path, kLargestFile)), path.string(), options);
 }
 
 void write_png(const std::filesystem::path& path, const Image& image) {

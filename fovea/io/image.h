@@ -40,7 +40,8 @@ struct ImageOptions {
 Image decode_image(std::span<const std::byte> bytes, std::string_view where,
                    const ImageOptions& options = {});
 
-/// decode_image of the file's content. Throws data_error also for a file that cannot be read.
+/// decode_image of the file's content. Throws data_error also for a file that cannot be read, is a device or
+/// pipe, or has more than 256 MiB; what is no JPEG or PNG is refused before it is read.
 Image read_image(const std::filesystem::path& path, const ImageOptions& options = {});
 
 /// The image as a PNG file, grey or RGB, 8 bits. Equal images give equal bytes (with one zlib).

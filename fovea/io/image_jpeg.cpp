@@ -29,12 +29,14 @@ struct JpegErrors : jpeg_error_mgr {
   longjmp(errors->jump, 1);
 }
 
-// libjpeg only warns when the file ends too early, and invents the rest; Pillow refuses such files, as we do.
-// It lets other warnings pass, as we do.
+// libjpeg only warns when the file, or its picture data, end too early, and invents the rest. Pillow refuses
+// the first; the second leaves grey where the picture was, which nobody asked for. Other warnings pass, as in
+// Pillow.
 void on_message(j_common_ptr info, int level) {
-  if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) {
+  const int code = info->err->msg_code;
+  if (level < 0 && (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER)) {
     auto* errors = static_cast<JpegErrors*>(info->err);
-    std::strcpy(errors->message, "the file ends too early (truncated)");
+    std::strcpy(errors->message, "the data end too early (truncated)");
     longjmp(errors->jump, 1);
   }
 }

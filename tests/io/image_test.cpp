@@ -1,6 +1,7 @@
 #include "fovea/io/image.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 #include <random>
@@ -181,6 +182,29 @@ TEST(Image, TellsWhatTheFileIsInstead) {
 }
 
 // 30,000 x 30,000 pixels, 2.7 GB, in a file of some bytes: refused from the header.
+TEST(Image, ReadsNoMoreThanAnImageNeeds) {
+  const ScratchFolder folder;
+  expect_error([&] { read_image("/dev/zero"); }, ErrorKind::data, "regular file");
+  ASSERT_EQ(::mkfifo((folder / "pipe.png").c_str(), 0600), 0);
+  expect_error([&] { read_image(folder / "pipe.png"); }, ErrorKind::data, "regular file");
+  // With a hole, so that it takes no disk.
+  spill(folder / "zeros.png", "");
+  std::filesystem::resize_file(folder / "zeros.png", uint64_t{3} << 30);
+  expect_error([&] { read_image(folder / "zeros.png"); }, ErrorKind::data, "unknown content");
+  spill(folder / "large.png", slurp(kGolden / "rgb_8.png"));
+  std::filesystem::resize_file(folder / "large.png", (uint64_t{256} << 20) + 1);
+  expect_error([&] { read_image(folder / "large.png"); }, ErrorKind::data, "at most 268435456 bytes");
+}
+
+TEST(Image, JpegDataThatEndEarly) {
+  const std::string jpeg = slurp(kGolden / "420.jpg");
+  for (const double part : {0.5, 0.75, 0.9}) {
+    const std::string cut =
+        jpeg.substr(0, static_cast<size_t>(static_cast<double>(jpeg.size()) * part)) + "\xff\xd9";
+    expect_error([&] { decode_image(as_bytes(cut), "x.jpg"); }, ErrorKind::data, "x.jpg");
+  }
+}
+
 TEST(Image, RefusesBombs) {
   std::string png = slurp(kGolden / "rgb_8.png"), jpeg = slurp(kGolden / "420.jpg");
   const std::string side("\x75\x30", 2);
