@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cmath>
+#include <limits>
 
 #include "fovea/core/error.h"
 #include "fovea/core/nearest.h"
@@ -20,6 +22,7 @@ namespace {
 
 constexpr const char* kTransformers = "networks whose self-attention joins all places (ViT)";
 constexpr const char* kPlaces = "networks with a layer of places (CNNs and vision transformers)";
+constexpr int64_t kMostSteps = 100'000;
 constexpr const char* kAny = "every network";
 
 const ExplainerEntry& find_entry(std::string_view name) {
@@ -66,8 +69,12 @@ void check_options(const ExplainerOptions& options) {
   }
   require(options.discard_ratio >= 0 && options.discard_ratio < 1,
           fmt::format("discard_ratio lies in [0, 1); found {}.", options.discard_ratio));
-  require(options.steps >= 1, fmt::format("steps is at least 1; found {}.", options.steps));
-  require(std::isfinite(options.baseline), fmt::format("baseline is finite; found {}.", options.baseline));
+  require(options.steps >= 1 && options.steps <= kMostSteps,
+          fmt::format("steps is at least 1 and at most {}; found {}. Some hundreds are enough.", kMostSteps,
+                      options.steps));
+  require(std::abs(options.baseline) <= std::numeric_limits<float>::max(),
+          fmt::format("baseline is finite in float32; found {}. Use a value that pixels have.",
+                      options.baseline));
   require(
       options.window >= 0 && options.stride >= 0,
       fmt::format("window and stride are not negative; found {} and {}.", options.window, options.stride));

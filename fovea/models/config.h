@@ -62,4 +62,16 @@ nlohmann::json write_config(Config config) {
 /// Throws fovea::Error (usage): `[where] KEY must RULE; found FOUND. Change it.` unless `holds`.
 void require(bool holds, const std::string& where, const std::string& rule, const std::string& found);
 
+/// The longest side of an image, and the most channels, that a network is built for; more is a slip, and
+/// would exceed what libtorch counts.
+inline constexpr int64_t kLargestSide = 65536;
+
+/// require() that low <= value <= high.
+void require_range(const std::string& where, const std::string& key, int64_t value, int64_t low,
+                   int64_t high);
+
+/// require_range() for what every image network has: num_classes, in_chans and both sides of img_size.
+void require_image_settings(const std::string& where, int64_t num_classes, int64_t in_chans,
+                            ImageSize img_size);
+
 }  // namespace fovea::models

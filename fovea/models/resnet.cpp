@@ -17,11 +17,8 @@ std::shared_ptr<nn::ResidualBlock> make_block(bool bottleneck, const nn::Residua
 }  // namespace
 
 void check(const ResNetConfig& c) {
-  require(c.num_classes >= 0, "resnet", "num_classes must be at least 0", std::to_string(c.num_classes));
-  require(c.in_chans >= 1, "resnet", "in_chans must be at least 1", std::to_string(c.in_chans));
+  require_image_settings("resnet", c.num_classes, c.in_chans, c.img_size);
   require(c.reduction >= 1, "resnet", "reduction must be at least 1", std::to_string(c.reduction));
-  require(c.img_size.height >= 1 && c.img_size.width >= 1, "resnet", "img_size must be at least 1",
-          std::to_string(std::min(c.img_size.height, c.img_size.width)));
   for (double rate : {c.drop_rate, c.drop_path_rate}) {
     require(rate >= 0.0 && rate < 1.0, "resnet", "every drop rate must be in [0, 1)", std::to_string(rate));
   }

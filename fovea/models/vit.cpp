@@ -22,15 +22,13 @@ nn::TransformerBlockOptions block_options(const VitConfig& c, int64_t index) {
 }  // namespace
 
 void check(const VitConfig& c) {
-  const auto positive = [](const char* key, int64_t value) {
-    require(value >= 1, "vit", std::string(key) + " must be at least 1", std::to_string(value));
-  };
-  require(c.num_classes >= 0, "vit", "num_classes must be at least 0", std::to_string(c.num_classes));
-  positive("in_chans", c.in_chans);
-  positive("embed_dim", c.embed_dim);
-  positive("depth", c.depth);
-  positive("num_heads", c.num_heads);
-  positive("patch_size", std::min(c.patch_size.height, c.patch_size.width));
+  constexpr int64_t kDeepest = 1000, kWidest = 65536;
+  constexpr double kLargestRatio = 64;
+  require_image_settings("vit", c.num_classes, c.in_chans, c.img_size);
+  require_range("vit", "embed_dim", c.embed_dim, 1, kWidest);
+  require_range("vit", "depth", c.depth, 1, kDeepest);
+  require_range("vit", "num_heads", c.num_heads, 1, kWidest);
+  require_range("vit", "patch_size", std::min(c.patch_size.height, c.patch_size.width), 1, kLargestSide);
   require(c.img_size.height >= c.patch_size.height && c.img_size.width >= c.patch_size.width, "vit",
           "img_size must hold at least one patch",
           std::to_string(c.img_size.height) + " x " + std::to_string(c.img_size.width));
@@ -38,6 +36,7 @@ void check(const VitConfig& c) {
           std::to_string(c.num_heads) + " and " + std::to_string(c.embed_dim));
   require(c.mlp_ratio > 0 && c.mlp_ratio * static_cast<double>(c.embed_dim) >= 1, "vit",
           "mlp_ratio must give a hidden width of at least 1", std::to_string(c.mlp_ratio));
+  require(c.mlp_ratio <= kLargestRatio, "vit", "mlp_ratio must be at most 64", std::to_string(c.mlp_ratio));
   require(c.global_pool == "token" || c.global_pool == "avg", "vit", "global_pool must be token or avg",
           "'" + c.global_pool + "'");
   require(c.class_token || c.global_pool == "avg", "vit", "global_pool must be avg when class_token is false",

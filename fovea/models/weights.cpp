@@ -67,7 +67,13 @@ LoadReport load(torch::nn::Module& module, const Source& source, const LoadOptio
     const auto it = source.shapes.find(name);
     if (it == source.shapes.end() || tensor.sizes() != at::IntArrayRef(it->second)) continue;
     at::Tensor target = tensor;
-    target.copy_(source.load(name));
+    const at::Tensor value = source.load(name);
+    if (value.is_complex() && !target.is_complex()) {
+      throw model_file_error("load_weights", source.where + " must hold real numbers; found '" + name +
+                                                 "', " + describe(value) +
+                                                 ". Give the weights that were made for the model.");
+    }
+    target.copy_(value);
   }
   return report;
 }

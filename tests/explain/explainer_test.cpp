@@ -339,6 +339,9 @@ TEST(ExplainerTest, ErrorsNameTheRemedy) {
   EXPECT_NE(usage([&] { make_explainer("occlusion:window=2x"); }).find("'2x'"), std::string::npos);
   EXPECT_NE(usage([&] { make_explainer("rollout:head_fusion=mea"); }).find("'mean'"), std::string::npos);
   usage([&] { make_explainer("integrated_gradients:steps=0"); });
+  usage([&] { make_explainer("integrated_gradients:steps=100001"); });
+  usage([&] { make_explainer("occlusion:baseline=1e39"); });
+  usage([&] { make_explainer("occlusion:baseline=nan"); });
   usage([&] { make_explainer("rollout:discard_ratio=1"); });
   EXPECT_NE(usage([&] { make_explainer("rollout")->explain(*resnet, image); }).find("gradcam"),
             std::string::npos);

@@ -149,6 +149,14 @@ TEST(Registry, RefusesValuesOutOfRange) {
   expect_error(make("vit_tiny", {{"class_token", false}}), ErrorKind::usage, {"global_pool must be avg"});
   expect_error(make("resnet18", {{"drop_rate", 1.0}}), ErrorKind::usage, {"[0, 1)"});
   expect_error(make("resnet18", {{"num_classes", -1}}), ErrorKind::usage, {"at least 0"});
+  expect_error(make("resnet18", {{"in_chans", 65537}}), ErrorKind::usage, {"in_chans must be at most 65536"});
+  expect_error(make("resnet18", {{"img_size", 65537}}), ErrorKind::usage, {"img_size must be at most 65536"});
+  expect_error(make("resnet18", {{"num_classes", int64_t{1} << 62}}), ErrorKind::usage, {"at most"});
+  expect_error(make("vit_tiny", {{"depth", 1001}}), ErrorKind::usage, {"depth must be at most 1000"});
+  expect_error(make("vit_tiny", {{"embed_dim", 65538}, {"num_heads", 1}}), ErrorKind::usage,
+               {"at most 65536"});
+  expect_error(make("vit_tiny", {{"mlp_ratio", 65}}), ErrorKind::usage, {"mlp_ratio must be at most 64"});
+  expect_error(make("vit_tiny", {{"img_size", {224, 65537}}}), ErrorKind::usage, {"at most 65536"});
   expect_error(make("resnet18", json::array()), ErrorKind::usage, {"JSON object"});
 }
 
@@ -185,6 +193,13 @@ TEST(Weights, RefuseWhatDoesNotFitByNameAndChangeNothing) {
   EXPECT_EQ(report.mis_shaped.size(), 1U);
   EXPECT_EQ(state_dict(*network).at("head.weight")[0][0].item<float>(), 7.0F);
   EXPECT_EQ(state_dict(*network).at("norm.weight")[0].item<float>(), 1.0F);
+}
+
+TEST(Weights, ComplexNumbersAreRefused) {
+  const auto network = small_model("fashion_vit");
+  auto state = state_dict(*network);
+  state["head.bias"] = at::complex(state["head.bias"], state["head.bias"]);
+  expect_error([&] { load_state(*network, state); }, ErrorKind::model_file, {"head.bias", "real numbers"});
 }
 
 TEST(Weights, OldFilesLackTheBatchCounter) {
