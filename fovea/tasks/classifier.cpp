@@ -1,13 +1,17 @@
 #include <ATen/ops/tensor.h>
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "fovea/core/error.h"
 #include "fovea/data/image_tensor.h"
 #include "fovea/data/loader.h"
 #include "fovea/data/transform.h"
-#include "fovea/io/file.h"
+#include "fovea/io/utf8.h"
 #include "fovea/models/registry.h"
 #include "fovea/models/weights.h"
+#include "fovea/tasks/classifier_config.h"
 #include "fovea/tasks/classify.h"
 #include "fovea/tasks/classify_config.h"
 #include "fovea/train/checkpoint.h"
@@ -18,16 +22,40 @@ namespace {
 
 using nlohmann::json;
 
-json read_config(const std::filesystem::path& path) {
-  const json config = json::parse(io::read_file(path, 64 << 20, ErrorKind::model_file), nullptr, false);
-  if (config.is_object() && config.contains("model") && config.contains("class_names") &&
-      config.contains("preprocessing")) {
-    return config;
+/// The first line of a message: what follows in libtorch's are stack frames.
+std::string first_line(const std::exception& error) {
+  const auto* torch = dynamic_cast<const c10::Error*>(&error);
+  const std::string text = torch != nullptr ? torch->what_without_backtrace() : error.what();
+  return text.substr(0, text.find('\n'));
+}
+
+/// Labels are numbers: with other names, or another order, every figure would be about other classes.
+void require_same_classes(const std::vector<std::string>& known, const std::vector<std::string>& found,
+                          const std::string& data) {
+  constexpr const char* kRemedy = "Give --data a set with the classes of the training, in their order.";
+  if (known.size() != found.size()) {
+    throw data_error("eval", fmt::format("the network knows {} classes; {} has {}. {}", known.size(), data,
+                                         found.size(), kRemedy));
   }
-  throw model_file_error("checkpoint",
-                         fmt::format("{} must be the configuration of a trained classifier, with model, "
-                                     "class_names and preprocessing.",
-                                     path.string()));
+  for (size_t i = 0; i < known.size(); ++i) {
+    if (known[i] == found[i]) continue;
+    throw data_error("eval", fmt::format("class {} of the network is {}; that of {} is {}. {}", i,
+                                         io::quote_text(known[i]), data, io::quote_text(found[i]), kRemedy));
+  }
+}
+
+/// A thin image would be hundreds of times larger once its shorter edge has the network's size.
+void require_proportions(const at::Tensor& image, int64_t side) {
+  constexpr double kMostPixels = 1e8, kLongestEdge = 1e6;
+  const auto height = static_cast<double>(image.size(1)), width = static_cast<double>(image.size(2));
+  const auto shorter = static_cast<double>(side);
+  const double longer = shorter * std::max(height, width) / std::min(height, width);
+  if (longer <= kLongestEdge && longer * shorter <= kMostPixels) return;
+  throw data_error(
+      "predict",
+      fmt::format("an image is resized so that its shorter edge has {} pixels; found {} x {}, which "
+                  "would become too large. Cut a part out of it.",
+                  side, image.size(1), image.size(2)));
 }
 
 /// Grey as ITU-R 601 weighs colours, with Pillow's rounding; colour from grey by repetition.
@@ -66,15 +94,19 @@ Classifier load_classifier(const std::filesystem::path& checkpoint) {
   Classifier classifier;
   classifier.weights = files.weights;
   classifier.notes = files.notes;
-  classifier.config = read_config(files.config);
+  ClassifierConfig read = read_classifier_config(files.config);
+  classifier.config = std::move(read.config);
+  classifier.class_names = std::move(read.class_names);
+  classifier.preprocessing = std::move(read.preprocessing);
   try {
-    classifier.class_names = classifier.config["class_names"].get<std::vector<std::string>>();
-    classifier.preprocessing = preprocessing_from_json(classifier.config["preprocessing"]);
     const json& model = classifier.config["model"];
     classifier.model = models::make_image_model(model.at("name"), models::settings_of(model));
   } catch (const std::exception& error) {
     throw model_file_error(
-        "checkpoint", fmt::format("{} does not describe a network: {}", files.config.string(), error.what()));
+        files.config.string(),
+        fmt::format("the network that it describes cannot be built: {} Use the config.json "
+                    "that was written with the weights.",
+                    first_line(error)));
   }
   models::load_weights(*classifier.model, files.weights);
   classifier.model->eval();
@@ -93,6 +125,7 @@ at::Tensor to_input(const Classifier& classifier, const at::Tensor& image) {
       throw data_error("predict", fmt::format("images must be {} x {}; found {} x {}. Resize them first.",
                                               p.height, p.width, pixels.size(1), pixels.size(2)));
     }
+    require_proportions(pixels, p.height);
     Random unused(0);
     pixels = data::evaluation_transform(p.height)->apply(pixels, unused);
   }
@@ -116,11 +149,7 @@ train::ClassificationMetrics evaluate_classifier(const Classifier& classifier, c
     throw data_error("eval", fmt::format("{} has no {} part. Choose another with --split.", options.name,
                                          split == Split::val ? "val" : "test"));
   }
-  if (images->class_names().size() != classifier.class_names.size()) {
-    throw data_error("eval",
-                     fmt::format("the network knows {} classes; {} has {}.", classifier.class_names.size(),
-                                 options.name, images->class_names().size()));
-  }
+  require_same_classes(classifier.class_names, images->class_names(), options.name);
   const std::shared_ptr<data::Loader> loader = evaluation_loader(images, p, 256);
   return train::evaluate(*classifier.model, *loader, true);
 }

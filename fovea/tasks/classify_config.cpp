@@ -2,19 +2,25 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
+#include <type_traits>
 
 #include "fovea/core/error.h"
 #include "fovea/core/nearest.h"
 #include "fovea/core/version.h"
 #include "fovea/data/statistics.h"
 #include "fovea/data/transform.h"
+#include "fovea/io/json_text.h"
 #include "fovea/models/registry.h"
 
 namespace fovea::tasks {
 namespace {
 
 using nlohmann::json;
+
+/// The largest whole number of a setting: double holds it exactly.
+constexpr double kMany = 1e15;
 
 /// Parts of a configuration that are not training keys.
 const std::set<std::string>& other_parts() {
@@ -31,24 +37,20 @@ class DataReader {
       throw usage_error("config", "`data` must be an object, as {\"name\": \"fashion_mnist\"}.");
   }
 
+  /// Numbers must lie in [low, high]; those that are counted must be whole.
   template <class T>
   void read(const char* name, T& target, double low = -1e300, double high = 1e300) {
     known_.emplace_back(name);
     const auto found = object_.find(name);
     if (found == object_.end() || found->is_null()) return;
+    if constexpr (std::is_arithmetic_v<T>) {
+      check_number(name, *found, std::is_integral_v<T>);
+      check_range(name, *found, low, high);
+    }
     try {
       target = found->get<T>();
     } catch (const json::exception&) {
-      throw usage_error("config",
-                        fmt::format("data.{} has a value of the wrong type; found {}.", name, found->dump()));
-    }
-    if (!found->is_number()) return;
-    const double value = found->get<double>();
-    if (value < low || value > high) {
-      throw usage_error("config", fmt::format("data.{} must be {}; found {}.", name,
-                                              high < 1e300 ? fmt::format("from {} to {}", low, high)
-                                                           : fmt::format("at least {}", low),
-                                              found->dump()));
+      refuse(name, std::is_same_v<T, std::string> ? "a text" : "a list of numbers", *found);
     }
   }
 
@@ -63,6 +65,23 @@ class DataReader {
   }
 
  private:
+  [[noreturn]] static void refuse(const char* name, const std::string& rule, const json& found) {
+    throw usage_error(
+        "config", fmt::format("data.{} must be {}; found {}. Change it.", name, rule, io::show_json(found)));
+  }
+
+  static void check_number(const char* name, const json& found, bool whole) {
+    if (whole ? found.is_number_integer() : found.is_number()) return;
+    refuse(name, whole ? "a whole number" : "a number", found);
+  }
+
+  // Before the conversion, which would wrap.
+  static void check_range(const char* name, const json& found, double low, double high) {
+    const double value = found.get<double>();
+    if (value < low) refuse(name, fmt::format("at least {}", low), found);
+    if (value > high) refuse(name, fmt::format("at most {}", high), found);
+  }
+
   const json& object_;
   std::vector<std::string> known_;
 };
@@ -92,6 +111,9 @@ int64_t image_size(const DataSettings& settings, const json& model) {
 void decide_statistics(DataSettings& settings, const data::Dataset& train) {
   if (settings.mean.size() != settings.std.size()) {
     throw usage_error("config", "data.mean and data.std must be given together, one value a channel.");
+  }
+  if (std::any_of(settings.std.begin(), settings.std.end(), [](double value) { return value <= 0; })) {
+    throw usage_error("config", "data.std must be above 0. Leave mean and std out to have them measured.");
   }
   if (settings.mean.empty()) {
     const bool folder = base_name(settings.open.name) == "folder" && settings.open.channels != 1;
@@ -131,6 +153,22 @@ json resolve_model(json model, const Preprocessing& p, int64_t classes) {
   return full;
 }
 
+/// What is set of the model must be what the data are; otherwise the training dies at its first step, or
+/// learns nothing of what was meant.
+void require_agreement(const json& model, const Preprocessing& p, int64_t classes) {
+  const json size = p.height == p.width ? json(p.height) : json::array({p.height, p.width});
+  const auto agree = [&](const char* key, const json& data, const char* what) {
+    if (!model.contains(key) || model[key] == data) return;
+    if (model[key] == json::array({p.height, p.width})) return;
+    throw usage_error("config", fmt::format("model.{} must be {} of the data, {}; found {}. Leave it out{}.",
+                                            key, what, io::show_json(data), io::show_json(model[key]),
+                                            data == size ? ", or set data.img_size to it" : ""));
+  };
+  agree("num_classes", classes, "the number of classes");
+  agree("in_chans", p.channels, "the number of channels");
+  agree("img_size", size, "the size");
+}
+
 json to_json(const Preprocessing& p) {
   return {
       {"channels", p.channels}, {"height", p.height}, {"width", p.width}, {"mean", p.mean}, {"std", p.std}};
@@ -145,8 +183,8 @@ DataSettings data_settings(const json& object) {
   reader.read("name", s.open.name);
   reader.read("val_fraction", s.open.val_fraction, 0.0, 0.99);
   reader.read("split_seed", s.open.split_seed, 0.0);
-  reader.read("limit", s.open.limit, 0.0);
-  reader.read("img_size", s.open.img_size, 0.0);
+  reader.read("limit", s.open.limit, 0.0, kMany);
+  reader.read("img_size", s.open.img_size, 0.0, 65536.0);
   reader.read("channels", s.open.channels, 0.0, 3.0);
   reader.read("transform", s.transform);
   reader.read("workers", s.workers, 0.0, 256.0);
@@ -191,7 +229,8 @@ train::TrainConfig training_keys(const json& config) {
 ResolvedClassify resolve_with_data(const json& config) {
   if (!config.is_object()) throw usage_error("config", "a configuration must be a JSON object.");
   if (config.value("task", json("classify")) != "classify") {
-    throw usage_error("config", fmt::format("task must be classify; found {}.", config["task"].dump()));
+    throw usage_error("config",
+                      fmt::format("task must be classify; found {}.", io::show_json(config["task"])));
   }
   ResolvedClassify result;
   result.config = train::config_to_json(training_keys(config));
@@ -206,14 +245,21 @@ ResolvedClassify resolve_with_data(const json& config) {
   settings.open.resize_train = settings.transform.is_null() || !data::has_output_size(settings.transform);
   result.splits = data::open_data(settings.open);
   const data::Dataset& train = *result.splits.train;
+  const auto classes = static_cast<int64_t>(train.class_names().size());
+  if (classes < 2) {
+    throw data_error(settings.open.name,
+                     fmt::format("a classifier needs at least two classes; found {}. Give a "
+                                 "folder with one folder for each class.",
+                                 classes));
+  }
   decide_statistics(settings, train);
   const Preprocessing p = shape_of(settings, train);
+  require_agreement(model, p, classes);
   // As the model's img_size will be: so that the result, given again, resolves to itself.
   if (p.height == p.width) settings.open.img_size = p.height;
   if (settings.transform.is_null())
     settings.transform = usual_transform(base_name(settings.open.name), p.height);
   settings.transform = data::make_transform(settings.transform)->describe();
-  const auto classes = static_cast<int64_t>(train.class_names().size());
   result.config["task"] = "classify";
   result.config["library"] = kVersion;
   result.config["model"] = resolve_model(model, p, classes);

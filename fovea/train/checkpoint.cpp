@@ -10,6 +10,7 @@
 #include "fovea/core/error.h"
 #include "fovea/io/crc32c.h"
 #include "fovea/io/file.h"
+#include "fovea/io/json_text.h"
 
 namespace fovea::train {
 namespace {
@@ -39,9 +40,14 @@ std::string manifest_text(json manifest) {
   return manifest.dump(1) + "\n";
 }
 
+/// Discarded where it is no JSON, or none that can be read safely.
+json parse(const std::string& text) {
+  if (!io::json_text_fault(text).empty()) return json(json::value_t::discarded);
+  return json::parse(text, nullptr, false);
+}
+
 json read_json(const fs::path& path) {
-  const std::string text = io::read_file(path, kJsonLimit, ErrorKind::model_file);
-  json value = json::parse(text, nullptr, false);
+  json value = parse(io::read_file(path, kJsonLimit, ErrorKind::model_file));
   if (value.is_discarded()) {
     throw model_file_error("checkpoint", fmt::format("{} must be JSON and is not.", path.string()));
   }
@@ -73,33 +79,47 @@ void publish(const fs::path& temporary, const fs::path& target) {
   io::sync_directory(parent);
 }
 
-std::string damage_of_manifest(const fs::path& folder, const json& manifest, const std::string& text) {
-  if (!manifest.is_object() || manifest_text(manifest) != text) return "manifest.json is damaged";
-  if (manifest.value("checkpoint", "") != folder.filename().string()) {
-    return fmt::format("manifest.json is that of {}", manifest.value("checkpoint", ""));
-  }
-  return "";
-}
+/// Which files of a checkpoint folder are looked at, and whether its name must be the manifest's.
+struct Scope {
+  std::vector<std::string> files = {kModel, kState, kConfig};
+  bool name = true;
+};
 
 std::string damage_of_file(const fs::path& folder, const std::string& name, const json& expected) {
   if (!fs::is_regular_file(folder / name)) return name + " is missing";
   const json found = fingerprint(folder / name);
-  if (found["size"] != expected.at("size")) {
-    return fmt::format("{} has {} bytes instead of {}", name, found["size"].dump(),
-                       expected.at("size").dump());
+  const json size = expected.value("size", json());
+  if (found["size"] != size) {
+    return fmt::format("{} has {} bytes instead of {}", name, found["size"].dump(), io::show_json(size));
   }
   return found == expected ? "" : fmt::format("{} was changed (CRC32C differs)", name);
 }
 
-std::string damage(const fs::path& folder) {
+std::string damage(const fs::path& folder, const Scope& scope) {
   if (!fs::is_regular_file(folder / kManifest)) return "manifest.json is missing";
   const std::string text = io::read_file(folder / kManifest, kJsonLimit, ErrorKind::model_file);
-  const json manifest = json::parse(text, nullptr, false);
-  std::string found = damage_of_manifest(folder, manifest, text);
-  for (const char* name : {kModel, kState, kConfig}) {
-    if (found.empty()) found = damage_of_file(folder, name, manifest.at("files").at(name));
+  const json manifest = parse(text);
+  if (!manifest.is_object() || manifest_text(manifest) != text) return "manifest.json is damaged";
+  if (scope.name) {
+    const json name = manifest.value("checkpoint", json());
+    if (name != folder.filename().string())
+      return fmt::format("manifest.json is that of {}", io::show_json(name));
   }
-  return found;
+  const json files = manifest.value("files", json::object());
+  for (const std::string& name : scope.files) {
+    const json expected = files.is_object() ? files.value(name, json()) : json();
+    if (!expected.is_object()) return fmt::format("manifest.json lacks {}", name);
+    if (std::string found = damage_of_file(folder, name, expected); !found.empty()) return found;
+  }
+  return "";
+}
+
+std::string damage_within(const fs::path& folder, const Scope& scope) {
+  try {
+    return damage(folder, scope);
+  } catch (const std::exception& error) {
+    return error.what();
+  }
 }
 
 CheckpointFiles files_of(const fs::path& folder) { return {folder / kModel, folder / kConfig, {}}; }
@@ -115,6 +135,10 @@ std::vector<std::string> candidates(const fs::path& run) {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   }
   return names;
+}
+
+bool is_run_folder(const fs::path& folder) {
+  return fs::exists(folder / "last") || fs::exists(folder / "metrics.jsonl");
 }
 
 CheckpointFiles find_in_run(const fs::path& run) {
@@ -192,12 +216,23 @@ fs::path write_checkpoint(const fs::path& parent, const Checkpoint& checkpoint) 
   return target;
 }
 
-std::string find_damage(const fs::path& folder) {
-  try {
-    return damage(folder);
-  } catch (const std::exception& error) {
-    return error.what();
-  }
+std::string find_damage(const fs::path& folder) { return damage_within(folder, Scope{}); }
+
+void require_undamaged(const fs::path& weights) {
+  std::error_code absent;
+  const bool folder = fs::is_directory(weights, absent);
+  if (!folder && weights.filename() != kModel) return;
+  const fs::path place = fs::canonical(folder ? weights : fs::absolute(weights).parent_path(), absent);
+  if (absent || !fs::exists(place / kManifest, absent)) return;
+  Scope scope;
+  // A file's neighbours are none of its business. A copy may have any name, a run's own checkpoint may not.
+  if (!folder) scope.files = {kModel, kConfig};
+  scope.name = is_run_folder(place.parent_path());
+  const std::string damage = damage_within(place, scope);
+  if (damage.empty()) return;
+  throw model_file_error("checkpoint",
+                         fmt::format("{} cannot be used: {}. Get the checkpoint anew, or use another.",
+                                     weights.string(), damage));
 }
 
 Checkpoint read_checkpoint(const fs::path& folder) {
@@ -218,14 +253,17 @@ Checkpoint read_checkpoint(const fs::path& folder) {
   return checkpoint;
 }
 
-CheckpointFiles find_checkpoint(const fs::path& argument) {
+CheckpointFiles find_checkpoint(const fs::path& argument) try {
   if (fs::is_regular_file(argument)) {
     CheckpointFiles files = {argument, argument.parent_path() / kConfig, {}};
-    if (fs::is_regular_file(files.config)) return files;
-    throw model_file_error("checkpoint",
-                           fmt::format("{} needs config.json beside it, which says how to build the "
-                                       "network.",
-                                       argument.string()));
+    if (!fs::is_regular_file(files.config)) {
+      throw model_file_error("checkpoint",
+                             fmt::format("{} needs config.json beside it, which says how to build the "
+                                         "network.",
+                                         argument.string()));
+    }
+    require_undamaged(argument);
+    return files;
   }
   if (!fs::is_directory(argument)) {
     throw model_file_error("checkpoint",
@@ -234,16 +272,15 @@ CheckpointFiles find_checkpoint(const fs::path& argument) {
                                        argument.string()));
   }
   if (!fs::is_regular_file(argument / kModel)) return find_in_run(argument);
-  if (fs::exists(argument / kManifest)) {
-    const std::string damage = find_damage(fs::canonical(argument));
-    if (!damage.empty()) {
-      throw model_file_error("checkpoint", fmt::format("{} cannot be used: {}.", argument.string(), damage));
-    }
-  }
+  require_undamaged(argument);
   if (!fs::is_regular_file(argument / kConfig)) {
     throw model_file_error("checkpoint", fmt::format("{} lacks config.json.", argument.string()));
   }
   return files_of(argument);
+} catch (const fs::filesystem_error& error) {
+  throw model_file_error("checkpoint",
+                         fmt::format("{} cannot be read: {}. Check the permissions of its folders.",
+                                     argument.string(), error.code().message()));
 }
 
 }  // namespace fovea::train

@@ -49,6 +49,11 @@ std::filesystem::path write_checkpoint(const std::filesystem::path& parent, cons
 /// and CRC32C of the manifest. Reads every byte.
 std::string find_damage(const std::filesystem::path& folder);
 
+/// Refuses weights (a checkpoint folder or its model.safetensors) that the manifest beside them contradicts;
+/// without a manifest nothing is checked. A copy may have any name: it must be the manifest's in a run folder
+/// only. Throws fovea::Error (model_file).
+void require_undamaged(const std::filesystem::path& weights);
+
 /// Reads a checkpoint after `find_damage`. Throws fovea::Error (model_file).
 Checkpoint read_checkpoint(const std::filesystem::path& folder);
 

@@ -9,6 +9,7 @@
 
 #include "fovea/core/error.h"
 #include "fovea/core/nearest.h"
+#include "fovea/io/json_text.h"
 
 namespace fovea::train {
 namespace {
@@ -90,7 +91,8 @@ const std::vector<Key>& keys() {
 }
 
 Error wrong(const Key& key, const std::string& rule, const json& found) {
-  return usage_error("config", fmt::format("{} must be {}; found {}.", key.name, rule, found.dump()));
+  return usage_error(
+      "config", fmt::format("{} must be {}; found {}. Change it.", key.name, rule, io::show_json(found)));
 }
 
 std::string type_of(const Key& key) {
@@ -101,8 +103,10 @@ std::string type_of(const Key& key) {
 
 void check_range(const Key& key, double value, const json& found) {
   if (value >= key.low && value <= key.high) return;
-  if (key.high >= kMany) throw wrong(key, fmt::format("at least {}", key.low), found);
-  throw wrong(key, fmt::format("from {} to {}", key.low, key.high), found);
+  if (key.high < kMany) throw wrong(key, fmt::format("from {} to {}", key.low, key.high), found);
+  throw wrong(key,
+              value > key.high ? fmt::format("at most {}", key.high) : fmt::format("at least {}", key.low),
+              found);
 }
 
 void assign(TrainConfig& config, const Key& key, const json& value) {
@@ -150,7 +154,8 @@ bool may_change(const std::string& key) {
 }
 
 std::string note_for(const std::string& key, const json& saved, const json& wanted) {
-  const std::string change = fmt::format("{} changed from {} to {}", key, saved.dump(), wanted.dump());
+  const std::string change =
+      fmt::format("{} changed from {} to {}", key, io::show_json(saved), io::show_json(wanted));
   if (key == "threads")
     return change + ": the rest of the run is no longer bit-identical to an unbroken one.";
   if (key == "epochs" || key == "max_steps") return change + ": later learning rates follow the new length.";
@@ -164,6 +169,8 @@ bool same_data(const std::string& before, const std::string& now) {
 }
 
 void compare(const std::string& prefix, const json& saved, const json& wanted, ResumeCheck& check) {
+  if (!saved.is_object() || !wanted.is_object())
+    throw usage_error("resume", "a configuration must be a JSON object. Start a new run in another folder.");
   std::set<std::string> names;
   for (const auto& [name, value] : saved.items()) names.insert(name);
   for (const auto& [name, value] : wanted.items()) names.insert(name);
@@ -174,8 +181,8 @@ void compare(const std::string& prefix, const json& saved, const json& wanted, R
     if (before.is_object() && now.is_object()) {
       compare(key + ".", before, now, check);
     } else if (key == "data.name" && before.is_string() && now.is_string() && same_data(before, now)) {
-      check.notes.push_back(
-          fmt::format("the data were at {}, now at {}: they must be the same.", before.dump(), now.dump()));
+      check.notes.push_back(fmt::format("the data were at {}, now at {}: they must be the same.",
+                                        io::show_json(before), io::show_json(now)));
     } else if (key == "data.workers" || key == "data.prefetch") {
       continue;  // How batches are made ready, not what is in them.
     } else if (prefix.empty() && may_change(name)) {
@@ -183,7 +190,7 @@ void compare(const std::string& prefix, const json& saved, const json& wanted, R
     } else {
       throw usage_error("resume", fmt::format("a resumed run must keep its configuration; {} was {}, now {}. "
                                               "Start a new run in another folder, or set it back.",
-                                              key, before.dump(), now.dump()));
+                                              key, io::show_json(before), io::show_json(now)));
     }
   }
 }

@@ -11,6 +11,8 @@
 
 #include "fovea/core/error.h"
 #include "fovea/io/file.h"
+#include "fovea/io/json_text.h"
+#include "fovea/io/utf8.h"
 
 namespace fovea::train {
 namespace {
@@ -56,12 +58,13 @@ void for_each_record(std::string_view text, const std::filesystem::path& path, c
   for (size_t end; (end = text.find('\n')) != std::string_view::npos; text.remove_prefix(end + 1)) {
     ++number;
     const std::string_view line = text.substr(0, end);
-    Json record = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    Json record;
+    if (io::json_text_fault(line).empty()) record = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!is_record(record)) {
       throw data_error(
           "log", fmt::format("every line is a JSON object with an integer \"step\"; found line {} of {}: "
-                             "{:.60}. Remove that line.",
-                             number, path.string(), line));
+                             "{}. Remove that line.",
+                             number, path.string(), io::quote_text(line, 60)));
     }
     visit(text.substr(0, end + 1), std::move(record));
   }

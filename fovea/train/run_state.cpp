@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "fovea/core/error.h"
+#include "fovea/io/json_text.h"
 #include "fovea/models/network.h"
 #include "fovea/models/weights.h"
 
@@ -42,7 +43,7 @@ json to_json(const RunProgress& progress) {
           {"interval_steps", progress.interval_steps}};
 }
 
-RunProgress from_json(const Checkpoint& checkpoint) {
+RunProgress from_json(const Checkpoint& checkpoint) try {
   RunProgress progress;
   const json& saved = checkpoint.progress;
   progress.step = checkpoint.step;
@@ -55,6 +56,12 @@ RunProgress from_json(const Checkpoint& checkpoint) {
   progress.interval_samples = saved.value("interval_samples", int64_t{0});
   progress.interval_steps = saved.value("interval_steps", int64_t{0});
   return progress;
+} catch (const json::exception&) {
+  throw model_file_error(
+      "checkpoint",
+      fmt::format("the progress that state.safetensors tells must be numbers and a name; found {}. "
+                  "Start a new run in another folder.",
+                  io::show_json(checkpoint.progress)));
 }
 
 }  // namespace

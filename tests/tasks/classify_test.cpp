@@ -11,6 +11,7 @@
 #include "fovea/data/image_tensor.h"
 #include "fovea/data/open.h"
 #include "fovea/io/file.h"
+#include "fovea/io/image.h"
 #include "fovea/tasks/recipes.h"
 #include "fovea/train/evaluate.h"
 #include "fovea/train/log.h"
@@ -94,8 +95,7 @@ TEST_F(ClassifyTest, TheDataFillWhatIsNotSet) {
   EXPECT_EQ(c["momentum"], 0.9);
   EXPECT_EQ(resolve_classify(c), c) << "what --print-config shows is itself a configuration";
   const json wide =
-      resolve_classify(config({{"model", {{"num_classes", 12}}}, {"data", {{"img_size", 32}}}}));
-  EXPECT_EQ(wide["model"]["num_classes"], 12);
+      resolve_classify(config({{"model", {{"num_classes", 10}}}, {"data", {{"img_size", 32}}}}));
   EXPECT_EQ(wide["model"]["img_size"], 32);
 }
 
@@ -112,6 +112,110 @@ TEST_F(ClassifyTest, UnknownKeysNameTheNearest) {
   EXPECT_NE(text({{"lr", "high"}}).find("a number"), std::string::npos);
   EXPECT_NE(text({{"warmup_steps", 3}, {"warmup_fraction", 0.1}}).find("exclude"), std::string::npos);
   EXPECT_NE(text({{"task", "detect"}}).find("classify"), std::string::npos);
+}
+
+TEST_F(ClassifyTest, ValuesAreRefusedBeforeTheyAreConverted) {
+  const auto text = [&](const json& changes) {
+    return message_of(ErrorKind::usage, [&] { resolve_classify(config(changes)); });
+  };
+  EXPECT_NE(text({{"data", {{"limit", 1.5}}}}).find("data.limit must be a whole number"), std::string::npos);
+  EXPECT_NE(text({{"data", {{"workers", true}}}}).find("a whole number"), std::string::npos);
+  EXPECT_NE(text({{"data", {{"limit", 1e30}}}}).find("a whole number"), std::string::npos);
+  EXPECT_NE(text({{"data", {{"limit", 18446744073709551615ULL}}}}).find("at most"), std::string::npos);
+  EXPECT_NE(text({{"data", {{"workers", 4294967297}}}}).find("at most 256"), std::string::npos);
+  EXPECT_NE(text({{"data", {{"split_seed", -1}}}}).find("at least 0"), std::string::npos);
+  EXPECT_NE(text({{"data", {{"mean", {0.5}}, {"std", {0.0}}}}}).find("data.std"), std::string::npos);
+  EXPECT_NE(text({{"batch_size", 1e20}}).find("an integer"), std::string::npos);
+  EXPECT_NE(text({{"batch_size", 10000000000000000}}).find("at most"), std::string::npos);
+  EXPECT_NE(text({{"model", {{"depth", 18446744073709551615ULL}}}}).find("below 2^63"), std::string::npos);
+}
+
+TEST_F(ClassifyTest, AModelThatContradictsTheDataIsRefusedBeforeAFileIsWritten) {
+  for (const json& model : {json{{"num_classes", 12}}, json{{"in_chans", 3}}, json{{"img_size", {28, 32}}}}) {
+    ClassifyRun run;
+    run.config = config({{"model", model}});
+    run.output = folder_ / "run";
+    const std::string text = message_of(ErrorKind::usage, [&] { train_classify(run); });
+    EXPECT_NE(text.find("model." + model.begin().key()), std::string::npos) << text;
+    EXPECT_FALSE(fs::exists(run.output));
+  }
+  const std::string text = message_of(ErrorKind::usage, [&] {
+    resolve_classify(config({{"model", {{"img_size", 28}}}, {"data", {{"img_size", 32}}}}));
+  });
+  EXPECT_NE(text.find("data.img_size"), std::string::npos) << text;
+  EXPECT_EQ(resolve_classify(config({{"model", {{"img_size", 32}}}}))["preprocessing"]["height"], 32);
+}
+
+TEST_F(ClassifyTest, OneClassIsRefused) {
+  fs::create_directories(folder_ / "images/only");
+  for (int i = 0; i < 4; ++i) {
+    io::write_png(folder_ / "images/only" / (std::to_string(i) + ".png"),
+                  {8, 8, 3, std::vector<uint8_t>(192, static_cast<uint8_t>(i))});
+  }
+  const json data = {{"name", "folder:" + (folder_ / "images").string()}, {"val_fraction", 0}};
+  const std::string text = message_of(ErrorKind::data, [&] {
+    resolve_classify(config({{"data", data}, {"model", {{"img_size", 28}}}}));
+  });
+  EXPECT_NE(text.find("two classes; found 1"), std::string::npos) << text;
+}
+
+TEST_F(ClassifyTest, AConfigurationThatDoesNotFitNamesItsFile) {
+  ClassifyRun run;
+  run.config = config({{"max_steps", 1}});
+  run.output = folder_ / "run";
+  const train::TrainResult result = train_classify(run);
+  fs::create_directories(folder_ / "alone");
+  const fs::path weights = folder_ / "alone/model.safetensors", file = folder_ / "alone/config.json";
+  fs::copy(run.output / result.last / "model.safetensors", weights);
+  const json sound = json::parse(io::read_file(run.output / "config.json"));
+  const auto refusal = [&](const std::string& text) {
+    std::ofstream(file) << text;
+    const std::string message = message_of(ErrorKind::model_file, [&] { load_classifier(weights); });
+    EXPECT_NE(message.find(file.string()), std::string::npos) << message;
+    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+    return message;
+  };
+  const auto changed = [&](const char* place, const json& value) {
+    json bad = sound;
+    bad[json::json_pointer(place)] = value;
+    return refusal(bad.dump());
+  };
+  EXPECT_NE(changed("/class_names", {"a", "b"}).find("10 classes"), std::string::npos);
+  EXPECT_NE(changed("/class_names", {1, 2}).find("texts"), std::string::npos);
+  EXPECT_NE(changed("/preprocessing/channels", 2).find("channels"), std::string::npos);
+  EXPECT_NE(changed("/preprocessing/channels", 1.5).find("whole number"), std::string::npos);
+  EXPECT_NE(changed("/preprocessing/height", 0).find("height"), std::string::npos);
+  EXPECT_NE(changed("/preprocessing/width", 1000000).find("width"), std::string::npos);
+  EXPECT_NE(changed("/preprocessing/mean", {0.5, 0.5}).find("mean"), std::string::npos);
+  EXPECT_NE(changed("/preprocessing/std", {0.0}).find("above 0"), std::string::npos);
+  EXPECT_NE(changed("/preprocessing/std", {"x"}).find("std"), std::string::npos);
+  EXPECT_NE(changed("/preprocessing", 3).find("object"), std::string::npos);
+  EXPECT_NE(changed("/data", 3).find("'data'"), std::string::npos);
+  EXPECT_NE(changed("/model/name", 3).find("model.name"), std::string::npos);
+  EXPECT_NE(changed("/model/depth", "x").find("depth"), std::string::npos);
+  EXPECT_NE(changed("/model/in_chans", 3).find("in_chans"), std::string::npos);
+  EXPECT_NE(refusal(std::string(100000, '[')).find("64"), std::string::npos);
+  EXPECT_NE(refusal(sound.dump() + std::string("\0x", 2)).find("zero"), std::string::npos);
+}
+
+TEST_F(ClassifyTest, OtherClassesAreNotMeasured) {
+  ClassifyRun run;
+  run.config = config({{"max_steps", 1}});
+  run.output = folder_ / "run";
+  train_classify(run);
+  const Classifier classifier = load_classifier(run.output);
+  const std::string text = message_of(ErrorKind::data, [&] {
+    evaluate_classifier(classifier, "mnist:" + folder_.path().string(), Split::test);
+  });
+  EXPECT_NE(text.find("class 0 of the network is 'T-shirt/top'"), std::string::npos) << text;
+  EXPECT_NE(text.find("--data"), std::string::npos) << text;
+}
+
+TEST_F(ClassifyTest, AVeryThinImageIsRefused) {
+  Classifier classifier;
+  classifier.preprocessing = {3, 224, 224, {0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}};
+  message_of(ErrorKind::data, [&] { to_input(classifier, at::zeros({3, 1, 100000}, at::kByte)); });
+  EXPECT_EQ(to_input(classifier, at::zeros({3, 10, 1000}, at::kByte)).size(3), 224);
 }
 
 TEST_F(ClassifyTest, ACheckpointNeedsNothingElse) {

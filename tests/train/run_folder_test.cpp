@@ -135,12 +135,32 @@ TEST_F(RunFolderTest, EveryFlippedByteIsFound) {
   EXPECT_EQ(find_damage(checkpoint), "");
 }
 
+TEST_F(RunFolderTest, AFileIsVerifiedByTheManifestBesideIt) {
+  const fs::path checkpoint = write_checkpoint(root_, make_checkpoint(3));
+  const fs::path weights = checkpoint / "model.safetensors";
+  fs::remove(checkpoint / "state.safetensors");
+  EXPECT_EQ(find_checkpoint(weights).weights, weights) << "only what is used is looked at";
+  std::ofstream(weights, std::ios::binary | std::ios::in | std::ios::ate).seekp(-1, std::ios::end) << '\x7f';
+  EXPECT_NE(message_of(ErrorKind::model_file, [&] { find_checkpoint(weights); }).find("CRC32C"),
+            std::string::npos);
+}
+
+TEST_F(RunFolderTest, ACopyMayHaveAnyNameOutsideOfARun) {
+  RunFolder(run_).save(make_checkpoint(5), true);
+  fs::copy(run_ / "checkpoint-5", root_ / "mine");
+  EXPECT_EQ(find_checkpoint(root_ / "mine").weights, root_ / "mine/model.safetensors");
+  fs::copy(run_ / "checkpoint-5", run_ / "checkpoint-7");
+  message_of(ErrorKind::model_file, [&] { find_checkpoint(run_ / "checkpoint-7"); });
+}
+
 TEST_F(RunFolderTest, CutAndMissingFilesAreFound) {
   const fs::path checkpoint = write_checkpoint(root_, make_checkpoint(3));
   fs::resize_file(checkpoint / "state.safetensors", 40);
   EXPECT_NE(find_damage(checkpoint).find("state.safetensors has 40 bytes instead of"), std::string::npos);
   fs::remove(checkpoint / "state.safetensors");
   EXPECT_EQ(find_damage(checkpoint), "state.safetensors is missing");
+  std::ofstream(checkpoint / "manifest.json") << std::string(200000, '[');
+  EXPECT_EQ(find_damage(checkpoint), "manifest.json is damaged");
   fs::remove(checkpoint / "manifest.json");
   EXPECT_EQ(find_damage(checkpoint), "manifest.json is missing");
 }
