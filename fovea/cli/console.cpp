@@ -1,11 +1,14 @@
 #include "fovea/cli/console.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "fovea/core/error.h"
 
@@ -23,13 +26,35 @@ int write_all(int file, std::string_view text) {
   return 0;
 }
 
+// A terminal that hung up answers EIO, and no longer says that it is one.
+bool is_device(int file) {
+  struct stat status {};
+  return fstat(file, &status) == 0 && S_ISCHR(status.st_mode);
+}
+
 }  // namespace
+
+void open_standard_files() {
+  for (const int file : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(file, F_GETFD) >= 0 || errno != EBADF) continue;
+    // The lowest free number is this one, as those below it are open by now.
+    if (::open("/dev/null", file == STDIN_FILENO ? O_RDWR : O_RDONLY) < 0) return;
+  }
+}
 
 void print(std::string_view text) {
   const int fault = write_all(STDOUT_FILENO, text);
-  if (fault == 0 || fault == EPIPE || fault == EBADF) return;
+  if (fault == 0 || fault == EPIPE || (fault == EIO && is_device(STDOUT_FILENO))) return;
+  if (fault == EBADF) {
+    throw Error(ErrorKind::other, "stdout",
+                "is closed, so that the result has nowhere to go. Send it to a file or to /dev/null.");
+  }
   throw Error(ErrorKind::other, "stdout",
               fmt::format("cannot be written: {}. Send the result elsewhere.", std::strerror(fault)));
+}
+
+void print_json(const nlohmann::ordered_json& result) {
+  print(result.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }
 
 void note(std::string_view text) {

@@ -46,7 +46,11 @@ std::string report_text(const nlohmann::ordered_json& report) {
 
 int run_doctor(const Call& call) {
   const auto report = system_report();
-  print(call.has("--json") ? report.dump() + "\n" : report_text(report));
+  if (call.has("--json")) {
+    print_json(report);
+  } else {
+    print(report_text(report));
+  }
   return report["problems"].empty() ? 0 : 1;
 }
 

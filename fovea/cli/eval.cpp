@@ -20,8 +20,8 @@ std::string metrics_text(const train::ClassificationMetrics& metrics, const std:
   out += fmt::format("{:<{}}  precision  recall      F1\n", "class", width);
   for (size_t i = 0; i < metrics.per_class.size() && i < names.size(); ++i) {
     const auto& row = metrics.per_class[i];
-    out += fmt::format("{:<{}}  {:9.4f}  {:6.4f}  {:6.4f}\n", names[i], width, row.precision, row.recall,
-                       row.f1);
+    out += fmt::format("{:<{}}  {:9.4f}  {:6.4f}  {:6.4f}\n", one_line(names[i]), width, row.precision,
+                       row.recall, row.f1);
   }
   return out;
 }
@@ -43,7 +43,7 @@ int run_eval(const Call& call) {
   json["split"] = split;
   json["class_names"] = classifier.class_names;
   json["weights"] = classifier.weights.string();
-  print(json.dump() + "\n");
+  print_json(json);
   return 0;
 }
 

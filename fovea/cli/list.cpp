@@ -110,7 +110,7 @@ int run_list(const Call& call) {
     if (!wanted || *wanted == kind.name) all[kind.name] = kind.rows();
   }
   if (call.has("--json")) {
-    print(all.dump() + "\n");
+    print_json(all);
     return 0;
   }
   std::string text;

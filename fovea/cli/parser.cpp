@@ -28,7 +28,8 @@ void bind_argument(Bound& bound, const Argument& argument) {
   auto& values = bound.values.back();
   CLI::Option* option = nullptr;
   if (argument.is_switch()) {
-    option = bound.app->add_flag(argument.name, argument.help);
+    // `--json=false` would count as given.
+    option = bound.app->add_flag(argument.name, argument.help)->disable_flag_override();
   } else {
     option = bound.app->add_option(argument.name, values, argument.help);
     // One value a flag: `--set a=1 FILE` must leave FILE to the positionals.
@@ -128,6 +129,13 @@ Call read_values(const Bound& bound) {
   return call;
 }
 
+// CLI11 names a switch without its dashes when it was given a value.
+std::string describe(const CLI::ParseError& error) {
+  const std::string text = error.what();
+  const size_t name = text.find(" was given a disallowed flag override");
+  return name == std::string::npos ? text : "--" + text.substr(0, name) + " is a switch and takes no value";
+}
+
 }  // namespace
 
 Parsed parse(const Command& root, const std::vector<std::string>& words) {
@@ -146,7 +154,7 @@ Parsed parse(const Command& root, const std::vector<std::string>& words) {
     return {.text = std::string(version.what()) + "\n"};
   } catch (const CLI::ParseError& error) {
     const Bound& at = chosen(bound);
-    throw usage_error(at.path, fmt::format("{}. See '{} --help'.", error.what(), at.path));
+    throw usage_error(at.path, fmt::format("{}. See '{} --help'.", describe(error), at.path));
   }
   const Bound& at = chosen(bound);
   // remaining() of the root lists those of the commands below too, in the order of the levels.

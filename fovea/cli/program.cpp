@@ -18,6 +18,7 @@ Command program() {
 }
 
 int run_main(int argc, char** argv) {
+  open_standard_files();
   ignore_write_signals();
   try {
     const Command root = program();

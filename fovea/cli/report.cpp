@@ -141,8 +141,11 @@ int run_report(const Call& call) {
                     {"loss", run.metrics.loss},
                     {"n", run.metrics.n}});
   }
-  print(call.has("--json") ? ordered_json{{"page", page.string()}, {"models", rows}}.dump() + "\n"
-                           : page.string() + "\n");
+  if (call.has("--json")) {
+    print_json(ordered_json{{"page", page.string()}, {"models", rows}});
+  } else {
+    print(page.string() + "\n");
+  }
   return 0;
 }
 

@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "fovea/core/error.h"
 #include "fovea/io/file.h"
+#include "fovea/io/json_text.h"
+#include "fovea/io/utf8.h"
 
 namespace fovea::cli {
 namespace {
@@ -24,8 +27,8 @@ class DuplicateKeys {
     if (event == json::parse_event_t::object_start) open_.emplace_back();
     if (event == json::parse_event_t::object_end) open_.pop_back();
     if (event == json::parse_event_t::key && !open_.back().insert(parsed.get<std::string>()).second) {
-      throw usage_error(where_,
-                        fmt::format("the key '{}' is given twice. Keep one.", parsed.get<std::string>()));
+      throw usage_error(where_, fmt::format("the key {} is given twice. Keep one.",
+                                            io::quote_text(parsed.get<std::string>())));
     }
     return true;
   }
@@ -45,6 +48,8 @@ std::string json_fault(const json::exception& error) {
 }  // namespace
 
 json parse_strictly(const std::string& text, const std::string& where) {
+  if (const std::string fault = io::json_text_fault(text); !fault.empty())
+    throw usage_error(where, fmt::format("is no configuration: {}. Correct it there.", fault));
   auto duplicates = std::make_shared<DuplicateKeys>(where);
   try {
     return json::parse(text, [duplicates](int depth, json::parse_event_t event, json& parsed) {
@@ -105,10 +110,13 @@ void assign(json& settings, const std::string& key, json value) {
 void assign_text(json& settings, const std::string& key_and_value) {
   const auto equals = key_and_value.find('=');
   if (equals == std::string::npos || equals == 0) {
-    throw usage_error("--set",
-                      fmt::format("takes KEY=VALUE; found '{}'. Write for example lr=0.1.", key_and_value));
+    throw usage_error("--set", fmt::format("takes KEY=VALUE; found {}. Write for example lr=0.1.",
+                                           io::quote_text(key_and_value)));
   }
   const std::string key = key_and_value.substr(0, equals), text = key_and_value.substr(equals + 1);
+  if (std::count(key.begin(), key.end(), '.') >= io::kJsonLevels)
+    throw usage_error("--set",
+                      fmt::format("a key has at most {} parts. Write section.key=value.", io::kJsonLevels));
   // Only what is JSON to the last letter is JSON: softmax, 1e and [a,b] are text.
   if (json::accept(text)) {
     assign(settings, key, parse_strictly(text, "--set " + key));
@@ -118,7 +126,8 @@ void assign_text(json& settings, const std::string& key_and_value) {
     // accept() also refuses numbers that are too large; those must not become text.
     [[maybe_unused]] const json read = json::parse(text);
   } catch (const json::out_of_range&) {
-    throw usage_error("--set " + key, fmt::format("the number {} is too large. Give a finite one.", text));
+    throw usage_error("--set " + key,
+                      fmt::format("the number {} is too large. Give a finite one.", io::quote_text(text)));
   } catch (const json::parse_error&) {
   }
   assign(settings, key, text);

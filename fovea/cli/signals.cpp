@@ -18,13 +18,17 @@ void on_signal(int signal) {
 }
 
 void install(void (*handler)(int)) {
-  struct sigaction action {};
+  struct sigaction action {
+  }, before{};
   action.sa_handler = handler;
   sigemptyset(&action.sa_mask);
   // Writes of a checkpoint in progress go on instead of failing with EINTR.
   action.sa_flags = SA_RESTART;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    // Ignored by the caller (nohup, a shell's background jobs): it shall stay so.
+    if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
+    sigaction(signal, &action, nullptr);
+  }
 }
 
 }  // namespace

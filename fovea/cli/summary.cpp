@@ -71,7 +71,11 @@ int run_summary(const Call& call) {
   const nn::MetaDeviceScope meta;
   const auto network = models::make_model(name, settings);
   const auto summary = models::summarise(*network, shape);
-  print(call.has("--json") ? models::to_json(summary).dump() + "\n" : summary_text(summary));
+  if (call.has("--json")) {
+    print_json(models::to_json(summary));
+  } else {
+    print(summary_text(summary));
+  }
   return 0;
 }
 

@@ -70,7 +70,11 @@ int train_into(const Call& call, const json& settings, const std::string& output
     line.say(fmt::format("stopped by a signal after step {}; {}/{} is saved. Go on with --resume auto.",
                          result.step, output, result.last));
   }
-  print(call.has("--json") ? result_json(result, output).dump() + "\n" : result_text(result, output));
+  if (call.has("--json")) {
+    print_json(result_json(result, output));
+  } else {
+    print(result_text(result, output));
+  }
   return result.stopped ? StopOnSignal::exit_code() : 0;
 }
 
@@ -80,12 +84,17 @@ int run_classify(const Call& call) {
                                      ? settings["threads"].get<int64_t>()
                                      : 0);
   if (call.has("--print-config")) {
-    print(tasks::resolve_classify(settings).dump(2) + "\n");
+    constexpr auto kReplace = json::error_handler_t::replace;
+    print(tasks::resolve_classify(settings).dump(2, ' ', false, kReplace) + "\n");
     return 0;
   }
   if (call.has("--dry-run")) {
     const auto estimate = estimate_training(tasks::resolve_classify(settings));
-    print(call.has("--json") ? to_json(estimate).dump() + "\n" : to_text(estimate));
+    if (call.has("--json")) {
+      print_json(to_json(estimate));
+    } else {
+      print(to_text(estimate));
+    }
     return 0;
   }
   const auto output = call.get("--output");

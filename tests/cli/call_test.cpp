@@ -144,6 +144,51 @@ TEST(Call, AReaderThatWentAwayIsNoError) {
   EXPECT_EQ(ended.err, "");
 }
 
+TEST(Call, AClosedStdoutIsAnError) {
+  const auto ended = run_fovea({"list", "models"}, {.shell = R"(exec "$@" >&-)"});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_TRUE(ended.is_one_line_with({"[stdout] is closed"}));
+  EXPECT_EQ(run_fovea({"list", "models"}, {.shell = R"(exec "$@" <&- 2>&-)"}).exit_code, 0);
+}
+
+// The first files that are opened would get the numbers of the closed ones, and the messages.
+TEST(Call, MessagesStayOutOfTheRunsFiles) {
+  const TemporaryFolder work;
+  write_idx(work / "data");
+  const auto words = training(work / "data", work / "run", {"--set", "max_steps=2"});
+  EXPECT_EQ(run_fovea(words, {.shell = R"(exec "$@" <&- 2>&-)"}).exit_code, 0);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(work / "run")) {
+    if (!entry.is_regular_file()) continue;
+    EXPECT_EQ(read_text(entry.path()).find("step 2/2"), std::string::npos) << entry.path();
+  }
+  EXPECT_EQ(run_fovea({"eval", (work / "run").string()}).exit_code, 0);
+}
+
+TEST(Call, ASwitchTakesNoValue) {
+  const auto ended = run_fovea({"list", "recipes", "--json=false"});
+  EXPECT_EQ(ended.exit_code, 2);
+  EXPECT_EQ(ended.out, "");
+  EXPECT_TRUE(ended.is_one_line_with({"--json"}));
+}
+
+TEST(Call, TheExampleOfTrainNamesARecipe) {
+  const std::string help = run_fovea({"train", "--help"}).out;
+  const size_t begin = help.find("--recipe ") + 9;
+  const std::string name = help.substr(begin, help.find(' ', begin) - begin);
+  EXPECT_NE(run_fovea({"list", "recipes"}).out.find(name + " "), std::string::npos) << help;
+}
+
+TEST(Call, ThreadsThatCannotStart) {
+  // Stacks of 30 TB: the address space holds four.
+  const auto ended =
+      run_fovea({"eval", "x", "--threads", "9"}, {.shell = R"(ulimit -s 30000000000; exec "$@")"});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_TRUE(ended.is_one_line_with({"[threads] 9 threads are wanted", "--threads"}));
+  const auto many = run_fovea({"eval", "x", "--threads", "100000"});
+  EXPECT_EQ(many.exit_code, 2);
+  EXPECT_TRUE(many.is_one_line_with({"--threads takes at most"}));
+}
+
 TEST(Call, AFullDiskBehindStdoutIsAnError) {
   const auto ended = run_fovea({"list", "models"}, {.stdout_to = "/dev/full"});
   EXPECT_EQ(ended.exit_code, 1);

@@ -81,6 +81,32 @@ TEST_F(Config, BadFilesAreRefused) {
       print({"--config", (work_ / "none.json").string()}).is_one_line_with({"none.json", "--config"}));
 }
 
+TEST_F(Config, DeepTextsAndZeroBytesAreRefused) {
+  std::string deep;
+  for (int i = 0; i < 200000; ++i) deep += R"({"a":)";
+  for (const auto& text :
+       {deep, std::string(200000, '['), std::string("{\"lr\": 1}\0garbage", 18), std::string(65, '[')}) {
+    write_text(work_ / "bad.json", text);
+    const auto ended = print({"--model", "resnet8", "--config", (work_ / "bad.json").string()});
+    EXPECT_EQ(ended.exit_code, 2) << ended.signal;
+    EXPECT_TRUE(ended.is_one_line_with({"bad.json"}));
+  }
+  const auto set =
+      print({"--model", "resnet8", "--set", "lr=" + std::string(9000, '[') + std::string(9000, ']')});
+  EXPECT_EQ(set.exit_code, 2);
+  EXPECT_TRUE(set.is_one_line_with({"--set lr", "64"}));
+  // Brackets in a text are no levels.
+  const auto text = print({"--model", "resnet8", "--set", "description=\"" + std::string(99, '[') + "\""});
+  EXPECT_EQ(text.exit_code, 0) << text.err;
+}
+
+TEST_F(Config, LongValuesAreCutInMessages) {
+  const auto ended = print({"--model", "resnet8", "--set", "lr=" + std::string(5000, 'x')});
+  EXPECT_EQ(ended.exit_code, 2);
+  EXPECT_TRUE(ended.is_one_line_with({"lr must be", "xxx..."}));
+  EXPECT_LT(ended.err.size(), 300u);
+}
+
 TEST_F(Config, ModelAndDataMustBeNamed) {
   EXPECT_TRUE(print({}).is_one_line_with({"--model NAME", "fovea list models"}));
   const auto ended = run_fovea({"train", "classify", "--model", "resnet8"});

@@ -67,6 +67,19 @@ TEST_F(Interrupt, ASecondSignalEndsAtOnce) {
   EXPECT_FALSE(fs::exists(work_ / "run/last"));
 }
 
+TEST_F(Interrupt, AnIgnoredSignalStaysIgnoredAndAHangUpSaves) {
+  Running training(words(100000), {.shell = R"(trap '' INT; exec "$@")"});
+  ASSERT_TRUE(training.wait_until([&] { return has_trained(); }));
+  training.send(SIGINT);
+  const auto size = [&] { return fs::file_size(work_ / "run/metrics.jsonl"); };
+  const auto before = size();
+  EXPECT_TRUE(training.wait_until([&] { return size() > 2 * before; }));
+  training.send(SIGHUP);
+  const auto ended = training.wait();
+  EXPECT_EQ(ended.exit_code, 129) << ended.err;
+  EXPECT_TRUE(fs::exists(work_ / "run/last"));
+}
+
 TEST_F(Interrupt, ResumedEqualsUninterrupted) {
   ASSERT_EQ(run_fovea(words(6)).exit_code, 0);
   const std::string whole = read_text(work_ / "run/checkpoint-6/model.safetensors");

@@ -105,6 +105,7 @@ std::string shown_on(int terminal) {
 Running::Running(const std::vector<std::string>& arguments, const CallOptions& options)
     : out_(fresh_file()), err_(fresh_file()) {
   std::vector<std::string> words = {FOVEA_PROGRAM};
+  if (!options.shell.empty()) words = {"/bin/sh", "-c", options.shell, "sh", FOVEA_PROGRAM};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<std::string> environment = environment_with(options.environment);
   const std::string out = options.stdout_to.empty() ? out_.string() : options.stdout_to;
@@ -122,7 +123,7 @@ Running::Running(const std::vector<std::string>& arguments, const CallOptions& o
   posix_spawn_file_actions_addopen(&actions, 2, err.c_str(),
                                    terminal_ >= 0 ? O_WRONLY | O_NOCTTY : O_WRONLY | O_APPEND, 0);
   const FileSizeLimit limit(options.largest_file);
-  const int fault = posix_spawn(&process_, FOVEA_PROGRAM, &actions, nullptr, pointers(words).data(),
+  const int fault = posix_spawn(&process_, words.front().c_str(), &actions, nullptr, pointers(words).data(),
                                 pointers(environment).data());
   posix_spawn_file_actions_destroy(&actions);
   if (dead >= 0) close(dead);

@@ -31,6 +31,8 @@ struct CallOptions {
   std::string stdout_to = {};
   /// stdout is a pipe that nobody reads any more.
   bool closed_stdout = false;
+  /// A line of sh that starts the program as "$@", as `exec "$@" >&-`; empty: it is started without a shell.
+  std::string shell = {};
   /// stderr is a terminal of so many columns; what it shows is Ended::err. 0 = no terminal.
   int terminal_columns = 0;
 };
