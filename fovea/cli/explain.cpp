@@ -7,7 +7,7 @@
 #include "fovea/cli/commands.h"
 #include "fovea/cli/console.h"
 #include "fovea/cli/device.h"
-#include "fovea/cli/failure.h"
+#include "fovea/cli/each_image.h"
 #include "fovea/cli/model_view.h"
 #include "fovea/core/error.h"
 #include "fovea/core/nearest.h"
@@ -15,6 +15,7 @@
 #include "fovea/explain/page.h"
 #include "fovea/io/file.h"
 #include "fovea/io/image.h"
+#include "fovea/io/utf8.h"
 
 namespace fovea::cli {
 namespace {
@@ -40,11 +41,13 @@ int64_t find_class(const Call& call, const tasks::Classifier& classifier) {
                                fmt::format("Give a class's name, or its number below {}.", names.size()))));
 }
 
-// The file that a picture goes to: the number keeps two images of one name apart.
+// The file that a picture goes to: the number keeps two images of one name apart. File systems take 255
+// bytes.
 std::string picture_name(size_t number, const std::string& image, const explain::Explanation& found) {
   std::string method = found.method;
   std::replace(method.begin(), method.end(), '+', 'p');
-  return fmt::format("{:03}-{}-{}.png", number, fs::path(image).stem().string(), method);
+  const std::string stem = fs::path(image).stem().string();
+  return fmt::format("{:03}-{}-{}.png", number, io::utf8_prefix(stem, 100), method);
 }
 
 struct Work {
@@ -94,19 +97,12 @@ int run_explain(const Call& call) {
             .output = *call.get("--output")};
   for (const auto& method : work.methods) explain::make_explainer(method);
   make_folder(work.output);
-  int exit_code = 0;
-  for (const auto& file : call.all("IMAGE")) {
-    try {
-      explain_one(work, file);
-    } catch (const Error& error) {
-      // A bad image does not cost the others; a call that fits no image does.
-      if (error.kind() != ErrorKind::data && error.kind() != ErrorKind::numeric) throw;
-      const Failure failure = describe_failure(std::current_exception());
-      note(failure.line);
-      work.results.push_back({{"file", file}, {"error", failure.line}});
-      if (exit_code == 0) exit_code = failure.exit_code;
-    }
-  }
+  const int exit_code =
+      for_each_image(call, {.work = [&](const std::string& file) { explain_one(work, file); },
+                            .failed =
+                                [&](const std::string& file, const std::string& line) {
+                                  work.results.push_back({{"file", file}, {"error", line}});
+                                }});
   const fs::path page = work.output / "index.html";
   io::write_atomically(page,
                        explain::render_page({.title = "What the network looks at",
@@ -114,8 +110,11 @@ int run_explain(const Call& call) {
                                                          classifier.weights.parent_path().filename().string(),
                                              .sections = {{"Images", explain::gallery_html(work.items)}},
                                              .footer = "fovea explain"}));
-  print(call.has("--json") ? ordered_json{{"page", page.string()}, {"images", work.results}}.dump() + "\n"
-                           : page.string() + "\n");
+  if (call.has("--json")) {
+    print_json(ordered_json{{"page", page.string()}, {"images", work.results}});
+  } else {
+    print(page.string() + "\n");
+  }
   return exit_code;
 }
 

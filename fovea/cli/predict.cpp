@@ -1,3 +1,4 @@
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/topk.h>
 #include <fmt/format.h>
 
@@ -6,7 +7,7 @@
 #include "fovea/cli/commands.h"
 #include "fovea/cli/console.h"
 #include "fovea/cli/device.h"
-#include "fovea/cli/failure.h"
+#include "fovea/cli/each_image.h"
 #include "fovea/core/error.h"
 #include "fovea/io/image.h"
 #include "fovea/tasks/classify.h"
@@ -21,6 +22,12 @@ ordered_json predict_one(const tasks::Classifier& classifier, const std::string&
   const auto color = classifier.preprocessing.channels == 1 ? io::ColorMode::grey : io::ColorMode::rgb;
   const at::Tensor input = tasks::to_input(classifier, io::read_image(file, {.color = color}));
   const at::Tensor chances = train::predict(*classifier.model, input).squeeze(0);
+  if (!chances.isfinite().all().item<bool>()) {
+    throw numeric_error(
+        file,
+        "the network's scores must be finite; found NaN or infinity. Look for NaN in the weights, or use a "
+        "checkpoint from before the numbers went wrong.");
+  }
   const auto [values, labels] = chances.topk(std::min(top, chances.size(0)));
   ordered_json rows = ordered_json::array();
   for (int64_t i = 0; i < values.size(0); ++i) {
@@ -33,10 +40,10 @@ ordered_json predict_one(const tasks::Classifier& classifier, const std::string&
 }
 
 std::string image_text(const ordered_json& image) {
-  std::string out = image["file"].get<std::string>() + "\n";
+  std::string out = one_line(image["file"].get<std::string>()) + "\n";
   for (const auto& row : image["predictions"]) {
     out += fmt::format("  {:7.3f}%  {}\n", 100 * row["probability"].get<double>(),
-                       row["class"].get<std::string>());
+                       one_line(row["class"].get<std::string>()));
   }
   return out;
 }
@@ -47,20 +54,16 @@ int run_predict(const Call& call) {
   const auto classifier = tasks::load_classifier(*call.get("CHECKPOINT"));
   for (const auto& line : classifier.notes) note(line);
   ordered_json images = ordered_json::array();
-  int exit_code = 0;
-  // One bad image does not cost the others: it is reported and decides the exit code.
-  for (const auto& file : call.all("IMAGE")) {
-    try {
-      images.push_back(predict_one(classifier, file, top));
-      if (!call.has("--json")) print(image_text(images.back()));
-    } catch (const Error&) {
-      const Failure failure = describe_failure(std::current_exception());
-      note(failure.line);
-      images.push_back({{"file", file}, {"error", failure.line}});
-      if (exit_code == 0) exit_code = failure.exit_code;
-    }
-  }
-  if (call.has("--json")) print(ordered_json{{"images", images}}.dump() + "\n");
+  const int exit_code = for_each_image(call, {.work =
+                                                  [&](const std::string& file) {
+                                                    images.push_back(predict_one(classifier, file, top));
+                                                    if (!call.has("--json")) print(image_text(images.back()));
+                                                  },
+                                              .failed =
+                                                  [&](const std::string& file, const std::string& line) {
+                                                    images.push_back({{"file", file}, {"error", line}});
+                                                  }});
+  if (call.has("--json")) print_json(ordered_json{{"images", images}});
   return exit_code;
 }
 

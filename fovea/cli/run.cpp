@@ -15,6 +15,22 @@ std::string required(const Call& call, const std::string& flag) {
                     flag + " is needed: a .safetensors file. See '" + call.command() + " --help'.");
 }
 
+io::TensorMap load_input(const std::string& file) {
+  try {
+    return io::load_tensors(file);
+  } catch (const Error& error) {
+    // The reader takes every .safetensors file for a model's.
+    if (error.kind() != ErrorKind::model_file) throw;
+    throw data_error(file, message_of(error));
+  }
+}
+
+std::string message_of(const Error& error) {
+  const std::string text = error.what();
+  const size_t end = text.find("] ");
+  return end == std::string::npos ? text : text.substr(end + 2);
+}
+
 Command run_command() {
   return {.name = "run",
           .help = "tensors in, tensors out, through a network or a mechanism",

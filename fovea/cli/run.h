@@ -1,6 +1,7 @@
 #pragma once
 #include "fovea/cli/command.h"
 #include "fovea/core/error.h"
+#include "fovea/io/tensors.h"
 
 namespace fovea::cli {
 
@@ -12,5 +13,11 @@ Argument tensors_flag(const std::string& name, const std::string& help);
 
 /// The value of a flag that is needed here though not always. Throws Error (usage).
 std::string required(const Call& call, const std::string& flag);
+
+/// The tensors of --input. What is wrong with that file is bad data: Error (data).
+io::TensorMap load_input(const std::string& file);
+
+/// What an error says, without its `[where]`.
+std::string message_of(const Error& error);
 
 }  // namespace fovea::cli

@@ -9,7 +9,9 @@
 #include "fovea/cli/finite.h"
 #include "fovea/cli/run.h"
 #include "fovea/cli/settings.h"
+#include "fovea/core/error.h"
 #include "fovea/core/nearest.h"
+#include "fovea/io/json_text.h"
 #include "fovea/io/tensors.h"
 #include "fovea/nn/attention/registry.h"
 #include "fovea/ops/attend.h"
@@ -42,7 +44,7 @@ AttendOptions attend_options(const Mechanism& mechanism) {
   AttendOptions options;
   const auto refuse = [&](const std::string& key, const char* wanted) {
     throw usage_error(mechanism.name, fmt::format("{} must be {}; found {}. Correct it after the colon.", key,
-                                                  wanted, mechanism.options[key].dump()));
+                                                  wanted, io::show_json(mechanism.options[key])));
   };
   for (const auto& [key, value] : mechanism.options.items()) {
     if (key == "causal") {
@@ -79,6 +81,17 @@ void refuse_strangers(const io::TensorMap& tensors, const std::string& file) {
   }
 }
 
+// Shapes and types that do not fit are the file's fault, not the call's.
+at::Tensor attend_from(const std::string& file, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                       const AttendOptions& options) {
+  try {
+    return attend(q, k, v, options).out;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::usage) throw;
+    throw data_error(file, message_of(error));
+  }
+}
+
 int run_mechanism(const Call& call) {
   apply_device_and_threads(call);
   const Mechanism mechanism = parse_mechanism(*call.get("MECHANISM"));
@@ -92,13 +105,13 @@ int run_mechanism(const Call& call) {
                       fmt::format("'{}' has no parameters. Leave --weights out.", mechanism.name));
   }
   const std::string input = required(call, "--input"), output = required(call, "--output");
-  const io::TensorMap tensors = io::load_tensors(input);
+  const io::TensorMap tensors = load_input(input);
   refuse_strangers(tensors, input);
   if (tensors.contains("mask")) options.mask = tensors.at("mask");
   const c10::NoGradGuard no_grad;
   const at::Tensor &q = wanted(tensors, "q", input), &k = wanted(tensors, "k", input),
                    &v = wanted(tensors, "v", input);
-  const io::TensorMap result = {{"out", attend(q, k, v, options).out}};
+  const io::TensorMap result = {{"out", attend_from(input, q, k, v, options)}};
   // Not the inputs: what a masked key holds has no influence, NaN included.
   require_finite(result, "run mechanism");
   io::save_tensors(output, result);

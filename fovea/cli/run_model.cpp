@@ -13,10 +13,12 @@
 #include "fovea/cli/model_settings.h"
 #include "fovea/cli/run.h"
 #include "fovea/cli/settings.h"
+#include "fovea/core/error.h"
 #include "fovea/io/tensors.h"
 #include "fovea/models/registry.h"
 #include "fovea/models/weights.h"
 #include "fovea/nn/meta_device.h"
+#include "fovea/train/checkpoint.h"
 
 namespace fovea::cli {
 namespace {
@@ -33,21 +35,33 @@ struct Source {
 
 // config.json of a folder: Fovea's own ({"model": {"name": ...}}) or timm's ({"architecture": ...,
 // "model_args": {}}).
-void read_folder_config(Source& source, const std::filesystem::path& folder) {
-  const auto file = folder / "config.json";
+void read_folder_config(Source& source, const std::filesystem::path& file) {
   json config = read_settings(file);
   if (config.contains("model") && config["model"].is_object() && config["model"].contains("name")) {
-    source.name = config["model"]["name"];
+    if (config["model"]["name"].is_string()) source.name = config["model"]["name"];
     source.settings = models::settings_of(config["model"]);
   } else if (config.contains("architecture") && config["architecture"].is_string()) {
     source.name = config["architecture"];
     source.settings = config.value("model_args", json::object());
-    if (config.contains("num_classes")) source.settings["num_classes"] = config["num_classes"];
+    if (config.contains("num_classes") && source.settings.is_object())
+      source.settings["num_classes"] = config["num_classes"];
   } else {
     throw model_file_error(
         file.string(),
         "names no network: neither model.name (Fovea) nor architecture (timm) is there. Give the "
         "name, --config and --weights instead of the folder.");
+  }
+  models::model_config(source.name, source.settings);
+}
+
+// What is wrong in the folder's file is wrong with the model, not with the call.
+void read_folder(Source& source, const std::filesystem::path& folder) {
+  const auto file = folder / "config.json";
+  try {
+    read_folder_config(source, file);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::usage) throw;
+    throw model_file_error(file.string(), message_of(error));
   }
 }
 
@@ -58,7 +72,7 @@ Source find_source(const Call& call) {
   std::error_code ignored;
   if (source.weights.empty() && std::filesystem::is_directory(folder, ignored)) {
     const json given = source.settings;
-    read_folder_config(source, folder);
+    read_folder(source, folder);
     merge_settings(source.settings, given);
     source.weights = folder;
   }
@@ -78,7 +92,11 @@ int list_inputs(const Call& call, const Source& source) {
     text += fmt::format("{}  ({})  {}  {}\n", input.name, fmt::join(input.shape, ", "),
                         c10::toString(input.dtype), input.meaning);
   }
-  print(call.has("--json") ? ordered_json{{"inputs", rows}}.dump() + "\n" : text);
+  if (call.has("--json")) {
+    print_json(ordered_json{{"inputs", rows}});
+  } else {
+    print(text);
+  }
   return 0;
 }
 
@@ -89,9 +107,14 @@ int run_model(const Call& call) {
   if (source.weights.empty()) required(call, "--weights");
   const std::string input = required(call, "--input"), output = required(call, "--output");
   const auto network = models::make_model(source.name, source.settings);
+  train::require_undamaged(source.weights);
   models::load_weights(*network, source.weights);
   network->eval();
-  const io::TensorMap inputs = io::load_tensors(input);
+  io::TensorMap inputs = load_input(input);
+  // Networks compute in float32, whatever the input is stored as.
+  for (auto& [name, tensor] : inputs) {
+    if (tensor.is_floating_point()) tensor = tensor.to(at::kFloat);
+  }
   require_finite(inputs, input);
   const c10::NoGradGuard no_grad;
   const io::TensorMap outputs = network->run(inputs);
@@ -99,7 +122,7 @@ int run_model(const Call& call) {
   io::save_tensors(output, outputs);
   ordered_json rows = ordered_json::object();
   for (const auto& [name, tensor] : outputs) rows[name] = tensor.sizes().vec();
-  if (call.has("--json")) print(ordered_json{{"output", output}, {"shapes", rows}}.dump() + "\n");
+  if (call.has("--json")) print_json(ordered_json{{"output", output}, {"shapes", rows}});
   return 0;
 }
 

@@ -7,6 +7,8 @@
 
 #include "fovea/cli/console.h"
 #include "fovea/cli/model_view.h"
+#include "fovea/core/error.h"
+#include "fovea/io/json_text.h"
 #include "fovea/train/checkpoint.h"
 #include "fovea/train/log.h"
 
@@ -55,6 +57,16 @@ std::optional<double> training_seconds(const std::filesystem::path& run) {
   return train::read_checkpoint(run / last).seconds;
 }
 
+std::optional<int64_t> epochs_of(const Lines& lines, const std::filesystem::path& file) {
+  if (lines.empty() || !lines.back().contains("epoch")) return std::nullopt;
+  const auto& epoch = lines.back()["epoch"];
+  if (epoch.is_number_integer()) return epoch.get<int64_t>();
+  throw data_error(file.string(),
+                   fmt::format("'epoch' must be a whole number; found {} in the last line. Remove "
+                               "that line.",
+                               io::show_json(nlohmann::json(epoch))));
+}
+
 }  // namespace
 
 ReportedRun measure_run(const std::filesystem::path& folder, const std::string& data) {
@@ -77,7 +89,7 @@ explain::ModelReport model_report(const ReportedRun& run) {
   int64_t parameters = 0;
   for (const auto& tensor : run.classifier.model->parameters()) parameters += tensor.numel();
   report.parameters = parameters;
-  if (!lines.empty() && lines.back().contains("epoch")) report.epochs = lines.back()["epoch"].get<int64_t>();
+  report.epochs = epochs_of(lines, run.folder / "metrics.jsonl");
   report.charts = {step_chart("Loss", "cross entropy",
                               {smooth(read_series("training", lines, "loss")),
                                read_series("validation", lines, "val_loss")}),

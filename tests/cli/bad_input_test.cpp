@@ -122,6 +122,35 @@ TEST_F(BadData, ImagesForExplanation) {
   EXPECT_TRUE(unfit.is_one_line_with({"rollout", "gradcam"}));
 }
 
+// The last checkpoint again, every weight NaN, in a folder of its own.
+void write_broken_network(const fs::path& checkpoint, const fs::path& folder) {
+  auto tensors = read_tensors(checkpoint / "model.safetensors");
+  std::erase_if(tensors, [](const auto& item) { return item.first.ends_with("num_batches_tracked"); });
+  for (auto& [name, tensor] : tensors) std::fill(tensor.values.begin(), tensor.values.end(), NAN);
+  write_tensors(folder / "model.safetensors", tensors);
+  write_text(folder / "config.json", read_text(checkpoint / "config.json"));
+}
+
+TEST_F(BadData, ScoresThatAreNotNumbers) {
+  write_idx(work_ / "data");
+  train_tiny(work_ / "data", work_ / "run");
+  write_broken_network(work_ / "run/checkpoint-2", work_ / "broken");
+  write_picture(work_ / "a.png", 1, 40);
+  write_text(work_ / "b.png", "no image\n");
+  const std::string network = (work_ / "broken").string(), a = (work_ / "a.png").string(),
+                    b = (work_ / "b.png").string();
+  const auto ended = run_fovea({"predict", network, a, b, "--json"});
+  EXPECT_EQ(ended.exit_code, 5) << ended.err;
+  ASSERT_EQ(ended.json()["images"].size(), 2u);
+  const std::string error = ended.json()["images"][0].value("error", "");
+  EXPECT_NE(error.find("a.png"), std::string::npos) << error;
+  EXPECT_NE(error.find("NaN"), std::string::npos) << error;
+  const auto explained =
+      run_fovea({"explain", network, a, "--method", "gradcam", "--output", (work_ / "out").string()});
+  EXPECT_EQ(explained.exit_code, 5);
+  EXPECT_TRUE(explained.is_one_line_with({"a.png"}));
+}
+
 TEST_F(BadData, WrongWeightsForTheModel) {
   write_idx(work_ / "data");
   train_tiny(work_ / "data", work_ / "run");
@@ -187,6 +216,87 @@ TEST_F(BadData, WrongInputTensors) {
   EXPECT_FALSE(fs::exists(out));
 }
 
+TEST_F(BadData, InputFilesOfTheWrongKind) {
+  write_idx(work_ / "data");
+  train_tiny(work_ / "data", work_ / "run");
+  const std::string out = (work_ / "y.safetensors").string(), x = (work_ / "x.safetensors").string(),
+                    checkpoint = (work_ / "run/checkpoint-2").string();
+  const auto mechanism = [&] {
+    return run_fovea({"run", "mechanism", "softmax", "--input", x, "--output", out});
+  };
+  const auto model = [&] { return run_fovea({"run", "model", checkpoint, "--input", x, "--output", out}); };
+  for (const auto& ended : {mechanism(), model()}) {
+    EXPECT_EQ(ended.exit_code, 3) << ended.err;
+    EXPECT_TRUE(ended.is_one_line_with({"x.safetensors", "No such file"}));
+  }
+  write_text(x, "no tensors");
+  for (const auto& ended : {mechanism(), model()}) {
+    EXPECT_EQ(ended.exit_code, 3) << ended.err;
+    EXPECT_TRUE(ended.is_one_line_with({"x.safetensors"}));
+  }
+  const FloatTensor flat = {{2, 2}, {1, 2, 3, 4}};
+  write_tensors(x, {{"q", flat}, {"k", flat}, {"v", flat}});
+  EXPECT_EQ(mechanism().exit_code, 3);
+  EXPECT_TRUE(mechanism().is_one_line_with({"x.safetensors", "(2, 2)"}));
+}
+
+TEST_F(BadData, DoublesBecomeFloats) {
+  write_idx(work_ / "data");
+  train_tiny(work_ / "data", work_ / "run");
+  const std::vector<double> pixels(784, 0.5);
+  const std::string header = R"({"input":{"dtype":"F64","shape":[1,1,28,28],"data_offsets":[0,6272]}})";
+  const uint64_t length = header.size();
+  write_text(work_ / "x.safetensors", std::string(reinterpret_cast<const char*>(&length), sizeof length) +
+                                          header +
+                                          std::string(reinterpret_cast<const char*>(pixels.data()), 6272));
+  const std::string out = (work_ / "y.safetensors").string();
+  const auto ended = run_fovea({"run", "model", (work_ / "run/checkpoint-2").string(), "--input",
+                                (work_ / "x.safetensors").string(), "--output", out});
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_EQ(read_tensors(out).at("output").values.size(), 10u);
+}
+
+TEST_F(BadData, ModelFoldersThatAreDamaged) {
+  write_idx(work_ / "data");
+  train_tiny(work_ / "data", work_ / "run");
+  const fs::path checkpoint = work_ / "run/checkpoint-2";
+  write_tensors(work_ / "x.safetensors", {{"input", {{1, 1, 28, 28}, std::vector<float>(784, 0.5F)}}});
+  const auto run = [&](const fs::path& model) {
+    return run_fovea({"run", "model", model.string(), "--input", (work_ / "x.safetensors").string(),
+                      "--output", (work_ / "y.safetensors").string()});
+  };
+  fs::create_directories(work_ / "copy");
+  fs::copy(checkpoint / "model.safetensors", work_ / "copy/model.safetensors");
+  for (const char* config :
+       {"{", "{}", R"({"model": {"name": 3}})", R"({"model": {"name": "resnet8", "depth": 3}})",
+        R"({"architecture": "resnet8", "model_args": 3})"}) {
+    write_text(work_ / "copy/config.json", config);
+    const auto ended = run(work_ / "copy");
+    EXPECT_EQ(ended.exit_code, 4) << config << ended.err;
+    EXPECT_TRUE(ended.is_one_line_with({"config.json"}));
+  }
+  std::string bytes = read_text(checkpoint / "model.safetensors");
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  write_text(checkpoint / "model.safetensors", bytes);
+  for (const auto& ended :
+       {run(checkpoint), run_fovea({"eval", (checkpoint / "model.safetensors").string()})}) {
+    EXPECT_EQ(ended.exit_code, 4);
+    EXPECT_TRUE(ended.is_one_line_with({"CRC32C"}));
+  }
+}
+
+TEST_F(BadData, ABrokenLogForAReport) {
+  write_idx(work_ / "data");
+  train_tiny(work_ / "data", work_ / "run");
+  for (const char* line : {"{\"step\": 3, \"epoch\": \"x\"}\n", "nothing\n"}) {
+    write_text(work_ / "run/metrics.jsonl", line);
+    const auto ended = run_fovea(
+        {"report", (work_ / "run").string(), "--images", "2", "--output", (work_ / "out").string()});
+    EXPECT_EQ(ended.exit_code, 3) << ended.err;
+    EXPECT_NE(ended.err.find("metrics.jsonl"), std::string::npos) << ended.err;
+  }
+}
+
 TEST_F(BadData, LossGoneWrong) {
   write_idx(work_ / "data");
   const auto ended = train("data", {"--set", "lr=1e12", "--set", "optimizer=sgd", "--set", "l2=1", "--set",
@@ -229,6 +339,16 @@ TEST_F(BadPlace, AReadOnlyFolder) {
   const auto ended = run_fovea(training(work_ / "data", work_ / "closed/run", {"--set", "max_steps=2"}));
   EXPECT_EQ(ended.exit_code, 1);
   EXPECT_TRUE(ended.is_one_line_with({"closed/run"}));
+}
+
+TEST_F(BadPlace, AClosedCheckpointFolder) {
+  if (geteuid() == 0) GTEST_SKIP() << "root may read everything";
+  train_tiny(work_ / "data", work_ / "run");
+  fs::permissions(work_ / "run/checkpoint-2", fs::perms::owner_read);
+  const auto ended = run_fovea({"eval", (work_ / "run/checkpoint-2").string()});
+  fs::permissions(work_ / "run/checkpoint-2", fs::perms::owner_all);
+  EXPECT_EQ(ended.exit_code, 4);
+  EXPECT_TRUE(ended.is_one_line_with({"checkpoint-2", "ermission"}));
 }
 
 TEST_F(BadPlace, AFullDiskWhileCheckpointing) {

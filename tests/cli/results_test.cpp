@@ -1,9 +1,11 @@
 // What the commands give when all is well.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "fixtures.h"
+#include "fovea/io/image.h"
 
 namespace fovea::cli_test {
 namespace {
@@ -140,6 +142,43 @@ TEST(Run, ListInputsSaysWhatIsWanted) {
   const auto missing = run_fovea({"run", "model", "vit_tiny"});
   EXPECT_EQ(missing.exit_code, 2);
   EXPECT_TRUE(missing.is_one_line_with({"--weights"}));
+}
+
+TEST(Images, MayHaveUnusualNames) {
+  const TemporaryFolder work;
+  write_idx(work / "data");
+  train_tiny(work / "data", work / "run");
+  const std::string run = (work / "run").string();
+  const auto picture = [&](const std::string& name) {
+    write_picture(work / name, 1, 28);
+    return (work / name).string();
+  };
+  const auto json = run_fovea({"predict", run, picture("\xff\xfe.png"), "--json"});
+  EXPECT_EQ(json.exit_code, 0) << json.err;
+  EXPECT_EQ(json.json()["images"][0]["predictions"].size(), 5u);
+  const auto text = run_fovea({"predict", run, picture("a\n\x1b[31m.png")});
+  EXPECT_EQ(std::count(text.out.begin(), text.out.end(), '\n'), 6) << text.out;
+  EXPECT_EQ(text.out.find('\x1b'), std::string::npos);
+  std::string long_name;
+  while (long_name.size() < 245) long_name += "\xc3\xa4";
+  const auto maps =
+      run_fovea({"explain", run, picture(long_name + ".png"), "--output", (work / "out").string(), "--json"});
+  EXPECT_EQ(maps.exit_code, 0) << maps.err;
+  EXPECT_TRUE(fs::exists(maps.json()["images"][0]["maps"][0]["picture"].get<std::string>()));
+}
+
+TEST(Images, ATooThinOneIsRefusedByName) {
+  const TemporaryFolder work;
+  write_image_folder(work / "images", 12);
+  ASSERT_EQ(run_fovea({"train", "classify", "--model", "resnet8", "--data",
+                       "folder:" + (work / "images").string(), "--set", "data.img_size=64", "--set",
+                       "batch_size=8", "--set", "max_steps=1", "--output", (work / "run").string()})
+                .exit_code,
+            0);
+  io::write_png(work / "thin.png", {90000, 1, 3, std::vector<uint8_t>(270000, 9)});
+  const auto ended = run_fovea({"predict", (work / "run").string(), (work / "thin.png").string()});
+  EXPECT_EQ(ended.exit_code, 3);
+  EXPECT_TRUE(ended.is_one_line_with({"thin.png", "90000"}));
 }
 
 }  // namespace
