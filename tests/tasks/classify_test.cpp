@@ -13,6 +13,7 @@
 #include "fovea/io/file.h"
 #include "fovea/io/image.h"
 #include "fovea/tasks/recipes.h"
+#include "fovea/train/checkpoint.h"
 #include "fovea/train/evaluate.h"
 #include "fovea/train/log.h"
 #include "tests/io/scratch.h"
@@ -289,6 +290,20 @@ TEST_F(ClassifyTest, ResumeGoesOnAndRefusesAnotherModel) {
   run.config = config({{"max_steps", 7}, {"model", {{"mlp_ratio", 3}}}});
   const std::string text = message_of(ErrorKind::usage, [&] { train_classify(run); });
   EXPECT_NE(text.find("model.mlp_ratio"), std::string::npos) << text;
+}
+
+TEST_F(ClassifyTest, ProgressOfAnotherTypeIsABadCheckpoint) {
+  ClassifyRun run;
+  run.config = config({{"max_steps", 1}});
+  run.output = folder_ / "run";
+  const train::TrainResult result = train_classify(run);
+  train::Checkpoint checkpoint = train::read_checkpoint(run.output / result.last);
+  checkpoint.progress["best_top1"] = "high";
+  train::write_checkpoint(run.output, checkpoint);
+  run.resume = true;
+  run.config = config({{"max_steps", 2}});
+  const std::string text = message_of(ErrorKind::model_file, [&] { train_classify(run); });
+  EXPECT_NE(text.find("high"), std::string::npos) << text;
 }
 
 TEST_F(ClassifyTest, EveryRecipeResolves) {
