@@ -201,7 +201,7 @@ TEST_F(RunFolderTest, AManifestThatNamesNoFilesIsDamage) {
   check << std::hex << std::setw(8) << std::setfill('0') << io::crc32c(io::as_bytes(manifest.dump()));
   manifest["check"] = check.str();
   std::ofstream(run_ / "checkpoint-1/manifest.json") << manifest.dump(1) << "\n";
-  EXPECT_NE(find_damage(run_ / "checkpoint-1").find("files"), std::string::npos);
+  EXPECT_NE(find_damage(run_ / "checkpoint-1").find("lacks model.safetensors"), std::string::npos);
 }
 
 TEST_F(RunFolderTest, AllDamagedIsAnError) {
