@@ -9,6 +9,7 @@
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <cmath>
 #include <limits>
@@ -82,6 +83,8 @@ at::Tensor weighted_sum(const at::Tensor& weights, const at::Tensor& v, const at
 
 AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              const AttendOptions& options) {
+  // Autocast would round the widened q, k and the scores back to bfloat16.
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const bool narrow = q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
   const auto widen = [&](const at::Tensor& t) { return narrow ? t.to(at::kFloat) : t; };
   const double scale = options.scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));

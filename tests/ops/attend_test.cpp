@@ -1,6 +1,7 @@
 #include "fovea/ops/attend.h"
 
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -78,6 +79,50 @@ TEST(Attend, BiasIsAddedAndScaleIsFree) {
   options.scale = 0.7;
   const auto expected = at::matmul(at::softmax(at::matmul(q, k.transpose(2, 3)) * 0.7 + bias, -1), v);
   EXPECT_LT(relative_error(attend(q, k, v, options).out, expected), 1e-14);
+}
+
+// bf16 autocast as a training step has it.
+class Autocast {
+ public:
+  explicit Autocast(bool on) { at::autocast::set_autocast_enabled(at::kCPU, on); }
+  ~Autocast() { at::autocast::set_autocast_enabled(at::kCPU, false); }
+};
+
+// out and the gradients of q, k, v, all in double.
+std::vector<at::Tensor> run(const std::vector<at::Tensor>& qkv, at::ScalarType type, bool autocast) {
+  std::vector<at::Tensor> leaves;
+  for (const auto& t : qkv) leaves.push_back(t.to(type).clone().requires_grad_());
+  at::Tensor out;
+  {
+    const Autocast scope(autocast);
+    out = attend(leaves[0], leaves[1], leaves[2]).out;
+  }
+  EXPECT_EQ(out.scalar_type(), type);
+  out.sum().backward();
+  std::vector<at::Tensor> all = {out.detach().to(at::kDouble)};
+  for (const auto& t : leaves) all.push_back(t.grad().to(at::kDouble));
+  return all;
+}
+
+TEST(Attend, NarrowTypesRoundOnlyTheResultAlsoUnderAutocast) {
+  at::manual_seed(4);
+  for (const auto type : {at::kBFloat16, at::kHalf}) {
+    for (const double gain : {0.1, 1.0, 5.0}) {  // flat scores ... one key takes nearly all
+      std::vector<at::Tensor> qkv;
+      for (const double g : {gain, gain, 1.0}) qkv.push_back((random({2, 3, 21, 32}) * g).to(type));
+      const auto exact = run(qkv, at::kDouble, false);
+      // The inputs are the same numbers, so what is left is one rounding to 8 or 11 bits, half an ulp, and a
+      // little of float32. Gradients of q and k are differences of near equal terms where one key takes all.
+      const double half_ulp = type == at::kBFloat16 ? 1.0 / 256 : 1.0 / 2048;
+      for (const bool autocast : {false, true}) {
+        const auto found = run(qkv, type, autocast);
+        for (size_t i = 0; i < found.size(); ++i) {
+          EXPECT_LT(relative_error(found[i], exact[i]), 1.1 * half_ulp)
+              << type << " gain " << gain << " autocast " << autocast << " tensor " << i;
+        }
+      }
+    }
+  }
 }
 
 TEST(Attend, FullyMaskedRowGivesZeroAndNoGradient) {
