@@ -4,8 +4,7 @@
 namespace fovea::explain {
 
 /// Occlusion: how much the score falls when a square is covered.
-///   map(p) = mean over squares S that contain pixel p of ReLU(score(x) - score(x with S set to the
-///   baseline))
+///   map(p) = mean over squares S that contain pixel p of (score(x) - score(x with S set to the baseline))
 /// Where the score rises instead, the value is negative and the map shows 0. Squares start at every `stride`
 /// pixels, and the last ones end at the image's edge, so that all pixels are covered. Reads window, stride,
 /// baseline, batch_size. O((H W) / stride^2) forward passes. Fits every network. Source: Zeiler and Fergus
