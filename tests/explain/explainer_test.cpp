@@ -224,6 +224,71 @@ TEST(RolloutTest, WithoutAClassTokenItIsTheMeanOverTokens) {
   EXPECT_LT(relative_error(make_explainer("rollout")->explain(*net, image, -1).values, want), 1e-5);
 }
 
+// 3 rows and 5 columns of patches: rows and columns cannot be taken for one another unseen.
+TEST(TokenMaps, FollowRowsAndColumnsOfAWideImage) {
+  at::manual_seed(3);
+  const auto net = models::make_image_model("vit_tiny", {{"img_size", {12, 20}},
+                                                         {"patch_size", 4},
+                                                         {"embed_dim", 32},
+                                                         {"depth", 2},
+                                                         {"num_heads", 2},
+                                                         {"in_chans", 1},
+                                                         {"num_classes", 2}});
+  net->eval();
+  const auto image = at::randn({1, 1, 12, 20}) * 3;
+  const auto weights = weights_by_tap(*net, image);
+  const auto rolled = rollout_by_loops(weights, "mean")[0];
+  const auto cam = layer_gradient(*net, image, 1, "");
+  at::Tensor tokens;
+  {
+    const nn::TapScope scope([&](const torch::nn::Module& m, const at::Tensor&, const at::Tensor& out) {
+      if (&m == &net->cam_layer()) tokens = out.detach();
+    });
+    net->forward(image);
+  }
+  const auto found = make_explainer("rollout")->explain(*net, image, 1);
+  const auto raw = make_explainer("attention")->explain(*net, image, 1);
+  ASSERT_EQ(found.values.sizes(), at::IntArrayRef({3, 5}));
+  ASSERT_EQ(cam.activations.sizes(), at::IntArrayRef({1, 32, 3, 5}));
+  for (int64_t y = 0; y < 3; ++y) {
+    for (int64_t x = 0; x < 5; ++x) {
+      const int64_t token = 1 + y * 5 + x;
+      EXPECT_NEAR(found.values[y][x].item<double>(), rolled[token].item<double>(), 1e-6);
+      EXPECT_NEAR(raw.values[y][x].item<double>(), weights[1][0].mean(0)[0][token].item<double>(), 1e-6);
+      EXPECT_TRUE(at::equal(cam.activations[0].select(1, y).select(1, x), tokens[0][token]));
+    }
+  }
+  EXPECT_EQ(found.map.sizes(), at::IntArrayRef({12, 20}));
+}
+
+// Squares that do not fit a whole number of times, on an image of unequal sides.
+TEST(OcclusionTest, EqualsItsFormulaAtTheEdges) {
+  const auto net = small_resnet();
+  net->eval();
+  at::manual_seed(6);
+  const auto image = at::randn({1, 1, 10, 13});
+  const at::NoGradGuard no_grad;
+  const double whole = net->forward(image)[0][1].item<double>();
+  at::Tensor fall = at::zeros({10, 13}, at::kDouble), count = at::zeros_like(fall);
+  for (const int64_t y : {0, 3, 6}) {       // 4 rows each: 0-3, 3-6, 6-9
+    for (const int64_t x : {0, 3, 6, 9}) {  // 9-12 ends at the edge
+      at::Tensor covered = image.clone();
+      covered.narrow(2, y, 4).narrow(3, x, 4).fill_(0.25);
+      const double lost = whole - net->forward(covered)[0][1].item<double>();
+      fall.narrow(0, y, 4).narrow(1, x, 4).add_(lost);
+      count.narrow(0, y, 4).narrow(1, x, 4).add_(1);
+    }
+  }
+  const auto found = make_explainer("occlusion:window=4,stride=3,baseline=0.25")->explain(*net, image, 1);
+  EXPECT_LT(relative_error(found.values, fall / count), 1e-4);
+  // Steps of 4 leave 2 rows and 1 column: the last squares move back to the edge.
+  const auto moved = make_explainer("occlusion:window=4,stride=4")->explain(*net, image, 1);
+  EXPECT_TRUE(moved.values.isfinite().all().item<bool>());
+  at::Tensor last = image.clone();
+  last.narrow(2, 6, 4).narrow(3, 9, 4).fill_(0);
+  EXPECT_NEAR(moved.values[9][12].item<double>(), whole - net->forward(last)[0][1].item<double>(), 1e-4);
+}
+
 TEST(RolloutTest, DiscardsTheSmallestButKeepsRowsWhole) {
   at::manual_seed(1);
   const auto w = at::rand({1, 5, 5}).softmax(-1);
