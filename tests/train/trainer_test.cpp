@@ -7,6 +7,10 @@
 #include "fovea/io/file.h"
 #include "fovea/io/tensors.h"
 #include "fovea/train/evaluate.h"
+#include "fovea/train/log.h"
+#include "fovea/train/run_folder.h"
+#include "fovea/train/train_step.h"
+#include "small_run.h"
 #include "tests/train/trainer_fixture.h"
 
 namespace fovea::train {
@@ -66,6 +70,75 @@ TEST_F(TrainerTest, AccumulationEqualsOneLargeBatch) {
       EXPECT_FALSE(tensor.equal(at::zeros_like(tensor)));
     }
   }
+}
+
+// Batches of 5 and 2 samples against the formulas, on all 7 at once.
+TEST(TrainStepTest, EqualsItsFormulaWithAnIncompleteGroup) {
+  const double lr = 0.3, smoothing = 0.2;
+  for (const double clip : {0.0, 0.05}) {
+    TrainConfig config;
+    config.optimizer = "sgd", config.momentum = 0.0, config.accumulate = 4, config.batch_size = 5;
+    config.label_smoothing = smoothing, config.clip_norm = clip;
+    at::manual_seed(1);
+    SmallNet net({false, 0.0, 0.0});
+    const at::Tensor images = at::randn({7, 1, 8, 8}), labels = at::randint(3, {7}, at::kLong);
+
+    const at::Tensor log_p = at::log_softmax(net.forward(images), 1);
+    const at::Tensor targets = (1 - smoothing) * at::one_hot(labels, 3) + smoothing / 3;
+    const at::Tensor loss = -(targets * log_p).sum() / 7;
+    loss.backward();
+    double squares = 0.0;
+    for (const auto& p : net.parameters()) squares += p.grad().square().sum().item<double>();
+    const double norm = std::sqrt(squares);
+    ASSERT_GT(norm, 0.1);
+    const double scale = clip > 0 ? clip / (norm + 1e-6) : 1.0;
+    std::vector<at::Tensor> expected;
+    for (const auto& p : net.parameters()) expected.push_back(p.detach() - lr * scale * p.grad());
+
+    TrainStep step(net, config);
+    std::vector<data::Batch> batches(2);
+    for (int i = 0; i < 2; ++i) {
+      batches[i].images = images.narrow(0, 5 * i, i == 0 ? 5 : 2);
+      batches[i].labels = labels.narrow(0, 5 * i, i == 0 ? 5 : 2);
+    }
+    const StepOutcome outcome = step.run(batches, lr, 1);
+    EXPECT_NEAR(outcome.loss, loss.item<double>(), 1e-6);
+    EXPECT_NEAR(outcome.grad_norm, norm, 1e-5 * norm);
+    EXPECT_EQ(outcome.samples, 7);
+    EXPECT_EQ(outcome.correct, log_p.argmax(1).eq(labels).sum().item<int64_t>());
+    for (size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_LT((net.parameters()[i] - expected[i]).abs().max().item<double>(), 1e-6) << i;
+    }
+  }
+}
+
+TEST_F(TrainerTest, TheFirstStepHasTheFirstLearningRate) {
+  json keys = {{"max_steps", 1},         {"optimizer", "sgd"}, {"momentum", 0.0},
+               {"schedule", "constant"}, {"lr", 0.5},          {"warmup_steps", 10}};
+  const auto change = [&](const std::string& name) {
+    TrainerParts parts = small_parts(keys);
+    const at::Tensor before = parts.model->named_parameters()["head.weight"].detach().clone();
+    train(name, std::move(parts));
+    return io::load_tensors(root_ / name / "checkpoint-1/model.safetensors").at("head.weight") - before;
+  };
+  const at::Tensor warm = change("warm");
+  keys["warmup_steps"] = 0;
+  const at::Tensor full = change("full");
+  // Differences of weights of size 0.1, rounded to float32.
+  EXPECT_LT((warm - full / 10).abs().max().item<double>(), 2e-8);
+  EXPECT_GT(full.abs().max().item<double>(), 1e-3);
+}
+
+TEST_F(TrainerTest, ValidationMeasuresTheAveragedWeightsThatAreSaved) {
+  train("run", {{"max_steps", 8}, {"ema_decay", 0.99}});
+  TrainerParts parts = small_parts(json::object());
+  const io::TensorMap weights = io::load_tensors(root_ / "run/checkpoint-8/model.safetensors");
+  for (auto& item : parts.model->named_parameters()) item.value().data().copy_(weights.at(item.key()));
+  for (auto& item : parts.model->named_buffers()) item.value().copy_(weights.at(item.key()));
+  const double loss = evaluate(*parts.model, *parts.val).loss;
+  EXPECT_DOUBLE_EQ(log_of(root_ / "run").back()["val_loss"].get<double>(), loss);
+  const io::TensorMap state = io::load_tensors(root_ / "run/checkpoint-8/state.safetensors");
+  EXPECT_FALSE(state.at("weights.head.weight").equal(weights.at("head.weight")));
 }
 
 TEST_F(TrainerTest, ActivationCheckpointingChangesNothing) {
