@@ -291,6 +291,22 @@ TEST(RandomResizedCrop, DrawsAreaAndRatioUniformly) {
   EXPECT_EQ(middle.left, 99);
 }
 
+// torchvision's conventions, which differ: the crop's ratio is width / height, the erased box's height /
+// width.
+TEST(RandomResizedCrop, RatiosAreWidthToHeightAndThoseOfErasingTheInverse) {
+  RandomResizedCropOptions crop_options;
+  crop_options.size = {8, 8}, crop_options.scale = {0.1, 0.3}, crop_options.ratio = {2, 2};
+  RandomErasingOptions erase_options;
+  erase_options.scale = {0.1, 0.3}, erase_options.ratio = {2, 2};
+  Random random(4);
+  for (int i = 0; i < 20; ++i) {
+    const Region cropped = RandomResizedCrop(crop_options).draw(400, 400, random);
+    EXPECT_NEAR(cropped.width, 2 * cropped.height, 1.5);  // both sides are rounded
+    const Region erased = RandomErasing(erase_options).draw(400, 400, random);
+    EXPECT_NEAR(erased.height, 2 * erased.width, 1.5);
+  }
+}
+
 TEST(RandomErasing, ErasesOneRectangleOfTheDrawnShare) {
   RandomErasingOptions options;
   options.p = 1;
