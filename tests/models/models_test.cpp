@@ -299,6 +299,36 @@ TEST(Network, ShowsAttentionOfEveryLayer) {
   EXPECT_LT((weights[3].sum(-1) - 1).abs().max().item<double>(), 1e-5);
 }
 
+// Huang et al. 2016: rates rise linearly from 0 at the first block; what is kept is scaled by 1 / (1 - p).
+TEST(Network, DropPathRatesRiseLinearlyOverTheBlocks) {
+  at::manual_seed(5);
+  for (const auto& [name, blocks, branches] :
+       {std::tuple<const char*, int, int>{"vit_tiny", 4, 2}, {"resnet20", 9, 1}}) {
+    json config = {{"drop_path_rate", 0.3}};
+    if (branches == 2) {
+      config.update(
+          {{"depth", 4}, {"img_size", 32}, {"embed_dim", 24}, {"num_heads", 2}, {"num_classes", 3}});
+    } else {
+      config["img_size"] = 8;
+    }
+    const auto network = make_image_model(name, config);
+    std::vector<double> scales;
+    const nn::TapScope scope([&](const auto& module, const at::Tensor& in, const at::Tensor& out) {
+      if (!dynamic_cast<const nn::DropPathImpl*>(&module)) return;
+      const at::Tensor a = in.detach().flatten(1).to(at::kDouble),
+                       b = out.detach().flatten(1).to(at::kDouble);
+      scales.push_back(((a * b).sum(1) / a.square().sum(1)).max().template item<double>());
+    });
+    network->train();
+    network->forward(random_input(*network, 32));
+    ASSERT_EQ(scales.size(), size_t((blocks - 1) * branches)) << name << ": the first block drops nothing";
+    for (size_t i = 0; i < scales.size(); ++i) {
+      const double rate = 0.3 * double(1 + int(i) / branches) / (blocks - 1);
+      EXPECT_NEAR(scales[i], 1 / (1 - rate), 1e-5) << name << " " << i;
+    }
+  }
+}
+
 TEST(Network, DropRatesActInTrainingOnly) {
   for (const char* name : {"fashion_vit", "fashion_se_resnet"}) {
     const auto network = small_model(name, {{"drop_rate", 0.5}, {"drop_path_rate", 0.5}});
