@@ -100,6 +100,33 @@ TEST(SelfAttention, EqualsItsFormula) {
   EXPECT_EQ(layer->multiply_adds(x, x), 2 * (2 * 3 * 5 * 5 * 4));
 }
 
+TEST(SelfAttention, DropsWeightsAndOutputsByTheirOwnRates) {
+  at::manual_seed(8);
+  const at::Tensor x = at::randn({2, 9, 12});
+  for (const bool of_weights : {true, false}) {
+    SelfAttentionOptions options;
+    options.dim = 12, options.num_heads = 3;
+    (of_weights ? options.attn_drop : options.proj_drop) = 0.5;
+    SelfAttention layer(options);
+    const auto run = [&] {
+      std::pair<at::Tensor, at::Tensor> seen;  // weights, output
+      const AttentionTapScope scope([&](const auto&, const at::Tensor& w) { seen.first = w.detach(); });
+      seen.second = layer->forward(x).detach();
+      return seen;
+    };
+    layer->eval();
+    const auto [weights, output] = run();
+    layer->train();
+    const auto [trained_weights, trained_output] = run();
+    const at::Tensor dropped = of_weights ? trained_weights : trained_output,
+                     whole = of_weights ? weights : output;
+    const at::Tensor kept = dropped != 0;
+    EXPECT_TRUE(at::allclose(dropped, at::where(kept, 2 * whole, at::zeros_like(whole)), 1e-5, 1e-6));
+    EXPECT_NEAR(kept.to(at::kDouble).mean().item<double>(), 0.5, 4 * 0.5 / std::sqrt(double(kept.numel())));
+    if (!of_weights) EXPECT_TRUE(at::equal(trained_weights, weights));
+  }
+}
+
 TEST(SelfAttention, RefusesWhatItCannotBe) {
   const auto refusal = [](int64_t heads, const std::string& attention) -> std::string {
     SelfAttentionOptions options;
@@ -139,6 +166,21 @@ TEST(Cbam, SpatialGateStartsAtOneHalf) {
   SpatialGate gate;
   const at::Tensor x = at::randn({2, 5, 6, 7});
   EXPECT_TRUE(at::allclose(gate->forward(x), x * 0.5));
+}
+
+// The authors' norm has momentum 0.01; torch keeps the unbiased variance.
+TEST(Cbam, SpatialGateMovesItsStatisticsByOnePercent) {
+  at::manual_seed(10);
+  SpatialGate gate;
+  const at::NoGradGuard no_grad;
+  const auto buffers = gate->named_buffers();
+  const at::Tensor x = at::randn({2, 5, 6, 7}), weight = gate->named_parameters()["spatial.conv.weight"];
+  const at::Tensor pooled = at::stack({x.amax(1), x.mean(1)}, 1);
+  const at::Tensor scores = at::conv2d(pooled, weight, {}, 1, 3);
+  gate->forward(x);
+  EXPECT_NEAR(buffers["spatial.bn.running_mean"].item<double>(), 0.01 * scores.mean().item<double>(), 1e-7);
+  EXPECT_NEAR(buffers["spatial.bn.running_var"].item<double>(), 0.99 + 0.01 * scores.var().item<double>(),
+              1e-6);
 }
 
 TEST(DropPath, DropsWholeSamplesAndKeepsTheMean) {
