@@ -66,8 +66,9 @@ BatchMaker::BatchMaker(std::shared_ptr<const Dataset> dataset, LoaderOptions opt
   batches_ = options_.drop_last ? n / size : (n + size - 1) / size;
   if (batches_ == 0) {
     throw data_error(
-        "loader", fmt::format("an epoch must have at least one batch; found {} images for batches of {}{}.",
-                              n, size, options_.drop_last ? ", the last one dropped" : ""));
+        "loader", fmt::format("an epoch must have at least one batch; found {} images for batches of {}{}. "
+                              "Set batch_size to {} or less.",
+                              n, size, options_.drop_last ? ", the last one dropped" : "", n));
   }
   const auto classes = static_cast<int64_t>(dataset_->class_names().size());
   if (options_.num_classes == 0) options_.num_classes = classes;

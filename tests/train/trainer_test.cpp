@@ -10,7 +10,6 @@
 #include "fovea/train/log.h"
 #include "fovea/train/run_folder.h"
 #include "fovea/train/train_step.h"
-#include "small_run.h"
 #include "tests/train/trainer_fixture.h"
 
 namespace fovea::train {
