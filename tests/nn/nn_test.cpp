@@ -123,7 +123,9 @@ TEST(SelfAttention, DropsWeightsAndOutputsByTheirOwnRates) {
     const at::Tensor kept = dropped != 0;
     EXPECT_TRUE(at::allclose(dropped, at::where(kept, 2 * whole, at::zeros_like(whole)), 1e-5, 1e-6));
     EXPECT_NEAR(kept.to(at::kDouble).mean().item<double>(), 0.5, 4 * 0.5 / std::sqrt(double(kept.numel())));
-    if (!of_weights) EXPECT_TRUE(at::equal(trained_weights, weights));
+    if (!of_weights) {
+      EXPECT_TRUE(at::equal(trained_weights, weights));
+    }
   }
 }
 
