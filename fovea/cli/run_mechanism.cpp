@@ -49,7 +49,7 @@ AttendOptions attend_options(const Mechanism& mechanism) {
   for (const auto& [key, value] : mechanism.options.items()) {
     if (key == "causal") {
       if (!value.is_boolean()) refuse(key, "true or false");
-      options.causal = value.get<bool>();
+      if (value.get<bool>()) options.causal = CausalAlignment::top_left;
     } else if (key == "scale") {
       if (!value.is_number()) refuse(key, "a number");
       options.scale = value.get<double>();

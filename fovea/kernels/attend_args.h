@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <span>
 
 #include "fovea/mods/tile_program.h"
 
@@ -25,6 +26,10 @@ struct AttendSizes {
   int64_t batch, heads, kv_heads, queries, keys, dim, value_dim;
 };
 
+/// Functors of one call, in order: each score takes what the one before gives, and a pair may attend where
+/// every mask lets it. The programs must outlive the call.
+using TilePrograms = std::span<const TileProgram>;
+
 struct ForwardArgs {
   AttendSizes n;
   Type type;
@@ -36,7 +41,7 @@ struct ForwardArgs {
   /// The result before it is rounded, (B, H, N, Dv) contiguous, for attend_backward(). May be null.
   float* unrounded;
   float scale;
-  TileProgram program;
+  TilePrograms programs;
 };
 
 /// out = softmax(mask(score(scale q k^T))) v, tile by tile. See attend() of ops for the meaning.
@@ -56,13 +61,15 @@ struct BackwardArgs {
   /// Of the type of q, k, v.
   Output grad_q, grad_k, grad_v;
   float scale;
-  TileProgram program;
+  TilePrograms programs;
+  /// Batch entries that one thread takes in turn, whose sums of what is learned are therefore one.
+  int64_t chunk = 1;
 };
 
-/// Gradients of attend_forward() by q, k and v. Scores are computed anew, tile by tile, transposed: keys are
-/// rows, so that what belongs to a query lies along the vector. Deterministic, whatever the number of
-/// threads. O(B H N M (D + Dv)) time; a thread takes O((H / Hkv) N (D + Dv)) memory. Throws std::bad_alloc.
-/// Source: FlashAttention (Dao et al. 2022), appendix B.2.
+/// Gradients of attend_forward() by q, k and v, and the sums of the programs that learn. Scores are computed
+/// anew, tile by tile, transposed: keys are rows, so that what belongs to a query lies along the vector.
+/// Deterministic, whatever the number of threads. O(B H N M (D + Dv)) time; a thread takes O((H / Hkv) N (D +
+/// Dv)) memory. Throws std::bad_alloc. Source: FlashAttention (Dao et al. 2022), appendix B.2.
 void attend_backward(const BackwardArgs& args);
 
 }  // namespace fovea::kernels

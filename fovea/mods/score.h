@@ -22,14 +22,16 @@ struct SoftCap {
   }
 };
 
-/// s - slope_h |q - k|.   Source: ALiBi (Press et al. 2022), section 3.
+/// s - slope_h |q - k|.   Slopes of (H), or of (B, H) with `entry` = H. Source: ALiBi (Press et al. 2022),
+/// section 3.
 struct Alibi {
   Table<float> slopes;
+  int32_t entry = 0;
 
   template <class V, class Q, class K>
   V operator()(V s, const At<Q, K>& at) const {
     using std::abs;
-    return s - to_float(abs(at.q - at.k)) * load(slopes, at.head);
+    return s - to_float(abs(at.q - at.k)) * load(slopes, at.batch * entry + at.head);
   }
 };
 

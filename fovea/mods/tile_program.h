@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "fovea/core/isa.h"
 #include "fovea/mods/dual.h"
@@ -14,97 +15,99 @@
 
 namespace fovea {
 
-/// Scaled scores of queries q0 ... and keys k0 ..., row-major. `columns` is a multiple of 16.
+/// Scaled scores of some queries and keys, row-major: rows q0 ... or k0 ..., columns the other. `columns` is
+/// a multiple of 16.
 struct ScoreTile {
   float* scores;
-  int64_t stride;
-  int32_t q0, k0, rows, columns, batch, head;
-};
-
-/// The same of the backward: keys k0 ... are rows, queries q0 ... columns.
-struct TransposedTile {
-  float* scores;
-  /// Receives d(score functor) / d(scaled score), laid out as the scores.
+  /// Transposed tiles only: is multiplied with d(score functor) / d(scaled score); laid out as the scores.
   float* slopes;
   int64_t stride;
   int32_t q0, k0, rows, columns, batch, head;
 };
 
-/// A type-erased view of functors, which must outlive it. An empty pointer means: changes nothing.
-struct TileProgram {
-  const void* functors = nullptr;
+/// Functors on the tiles of one orientation. A null pointer means: changes nothing.
+struct TileFace {
   void (*score)(const void*, const ScoreTile&) = nullptr;
   void (*mask)(const void*, const ScoreTile&) = nullptr;
+};
+
+/// Room for what the score of a call learns: float32 sums, so many apart for each chunk of the batch and each
+/// head. A chunk and head belong to one thread.
+struct LearnSums {
+  float* data = nullptr;
+  int64_t chunk = 0, head = 0;
+};
+
+/// A type-erased view of functors, which must outlive it. A null cover means: all pairs may attend.
+struct TileProgram {
+  const void* functors = nullptr;
+  /// Rows are queries (the forward), and rows are keys (the backward).
+  TileFace plain, transposed;
   Cover (*cover)(const void*, const TileRange&) = nullptr;
-  void (*transposed_score)(const void*, const TransposedTile&) = nullptr;
-  void (*transposed_mask)(const void*, const TransposedTile&) = nullptr;
+  /// The score adds what does not depend on it: its slope is 1, and `slopes` stay as they are.
+  bool only_adds = false;
+  /// Where `sums` have room, adds to those of a chunk and head what a transposed tile teaches: `slopes` hold
+  /// the loss's derivative by the score functor's results and, if `learns_from_scores`, `scores` what it was
+  /// given. Programs that follow one that learns only add.
+  void (*learn)(const void*, const ScoreTile&, float* sums) = nullptr;
+  bool learns_from_scores = false;
+  LearnSums sums;
 };
 
 namespace tile {
 
-// Rows are queries, lanes are keys. Each of the three has its own target, hence the macro.
-#define FOVEA_TILE_ENTRY(lanes, attributes)                                                                  \
-  template <class F>                                                                                         \
-  attributes __attribute__((flatten)) static void score_##lanes(const void* f, const ScoreTile& t) {         \
-    const auto& functors = *static_cast<const F*>(f);                                                        \
-    simd::Ints<lanes> lane;                                                                                  \
-    for (int i = 0; i < lanes; ++i) lane.x[i] = i;                                                           \
-    for (int32_t r = 0; r < t.rows; ++r) {                                                                   \
-      float* row = t.scores + r * t.stride;                                                                  \
-      for (int32_t c = 0; c < t.columns; c += lanes) {                                                       \
-        const At<int32_t, simd::Ints<lanes>> at{t.q0 + r, lane + (t.k0 + c), t.batch, t.head};               \
-        store(row + c, functors.score(load(row + c, simd::Floats<lanes>{}), at));                            \
-      }                                                                                                      \
-    }                                                                                                        \
-  }                                                                                                          \
-  template <class F>                                                                                         \
-  attributes __attribute__((flatten)) static void mask_##lanes(const void* f, const ScoreTile& t) {          \
-    const auto& functors = *static_cast<const F*>(f);                                                        \
-    const auto hidden = broadcast(-std::numeric_limits<float>::infinity(), simd::Floats<lanes>{});           \
-    simd::Ints<lanes> lane;                                                                                  \
-    for (int i = 0; i < lanes; ++i) lane.x[i] = i;                                                           \
-    for (int32_t r = 0; r < t.rows; ++r) {                                                                   \
-      float* row = t.scores + r * t.stride;                                                                  \
-      for (int32_t c = 0; c < t.columns; c += lanes) {                                                       \
-        const At<int32_t, simd::Ints<lanes>> at{t.q0 + r, lane + (t.k0 + c), t.batch, t.head};               \
-        const auto keep = broadcast(functors.mask(at), simd::Bools<lanes>{});                                \
-        store(row + c, select(keep, load(row + c, simd::Floats<lanes>{}), hidden));                          \
-      }                                                                                                      \
-    }                                                                                                        \
-  }                                                                                                          \
-  template <class F>                                                                                         \
-  attributes __attribute__((flatten)) static void transposed_score_##lanes(const void* f,                    \
-                                                                           const TransposedTile& t) {        \
-    const auto& functors = *static_cast<const F*>(f);                                                        \
-    using V = simd::Floats<lanes>;                                                                           \
-    const V one = broadcast(1.0f, V{});                                                                      \
-    simd::Ints<lanes> lane;                                                                                  \
-    for (int i = 0; i < lanes; ++i) lane.x[i] = i;                                                           \
-    for (int32_t r = 0; r < t.rows; ++r) {                                                                   \
-      float* row = t.scores + r * t.stride;                                                                  \
-      for (int32_t c = 0; c < t.columns; c += lanes) {                                                       \
-        const At<simd::Ints<lanes>, int32_t> at{lane + (t.q0 + c), t.k0 + r, t.batch, t.head};               \
-        const Dual<V> s = functors.score(Dual<V>{load(row + c, V{}), one}, at);                              \
-        store(row + c, s.value);                                                                             \
-        store(t.slopes + r * t.stride + c, s.slope);                                                         \
-      }                                                                                                      \
-    }                                                                                                        \
-  }                                                                                                          \
-  template <class F>                                                                                         \
-  attributes                                                                                                 \
-      __attribute__((flatten)) static void transposed_mask_##lanes(const void* f, const TransposedTile& t) { \
-    const auto& functors = *static_cast<const F*>(f);                                                        \
-    const auto hidden = broadcast(-std::numeric_limits<float>::infinity(), simd::Floats<lanes>{});           \
-    simd::Ints<lanes> lane;                                                                                  \
-    for (int i = 0; i < lanes; ++i) lane.x[i] = i;                                                           \
-    for (int32_t r = 0; r < t.rows; ++r) {                                                                   \
-      float* row = t.scores + r * t.stride;                                                                  \
-      for (int32_t c = 0; c < t.columns; c += lanes) {                                                       \
-        const At<simd::Ints<lanes>, int32_t> at{lane + (t.q0 + c), t.k0 + r, t.batch, t.head};               \
-        const auto keep = broadcast(functors.mask(at), simd::Bools<lanes>{});                                \
-        store(row + c, select(keep, load(row + c, simd::Floats<lanes>{}), hidden));                          \
-      }                                                                                                      \
-    }                                                                                                        \
+// body(at, place) for each vector of N scores. Rows are queries and lanes keys; transposed the other way
+// round.
+template <int N, bool kTransposed, class Body>
+void each_vector(const ScoreTile& t, const Body& body) {
+  simd::Ints<N> lane;
+  for (int i = 0; i < N; ++i) lane.x[i] = i;
+  for (int32_t r = 0; r < t.rows; ++r) {
+    for (int32_t c = 0; c < t.columns; c += N) {
+      const int64_t place = r * t.stride + c;
+      if constexpr (kTransposed) {
+        body(At<simd::Ints<N>, int32_t>{lane + (t.q0 + c), t.k0 + r, t.batch, t.head}, place);
+      } else {
+        body(At<int32_t, simd::Ints<N>>{t.q0 + r, lane + (t.k0 + c), t.batch, t.head}, place);
+      }
+    }
+  }
+}
+
+template <int N, bool kTransposed, class F>
+void score_tile(const F& functors, const ScoreTile& t) {
+  using V = simd::Floats<N>;
+  each_vector<N, kTransposed>(t, [&](const auto& at, int64_t place) {
+    const V given = load(t.scores + place, V{});
+    if constexpr (kTransposed) {
+      const Dual<V> score = functors.score(Dual<V>{given, broadcast(1.0f, V{})}, at);
+      store(t.scores + place, score.value);
+      store(t.slopes + place, load(t.slopes + place, V{}) * score.slope);
+    } else {
+      store(t.scores + place, functors.score(given, at));
+    }
+  });
+}
+
+template <int N, bool kTransposed, class F>
+void mask_tile(const F& functors, const ScoreTile& t) {
+  using V = simd::Floats<N>;
+  const V hidden = broadcast(-std::numeric_limits<float>::infinity(), V{});
+  each_vector<N, kTransposed>(t, [&](const auto& at, int64_t place) {
+    const auto keep = broadcast(functors.mask(at), simd::Bools<N>{});
+    store(t.scores + place, select(keep, load(t.scores + place, V{}), hidden));
+  });
+}
+
+// An entry for each instruction set: its target reaches all that is inlined into it, hence the macro.
+#define FOVEA_TILE_ENTRY(lanes, attributes)                                                          \
+  template <class F, bool kTransposed>                                                               \
+  attributes __attribute__((flatten)) static void score_##lanes(const void* f, const ScoreTile& t) { \
+    score_tile<lanes, kTransposed>(*static_cast<const F*>(f), t);                                    \
+  }                                                                                                  \
+  template <class F, bool kTransposed>                                                               \
+  attributes __attribute__((flatten)) static void mask_##lanes(const void* f, const ScoreTile& t) {  \
+    mask_tile<lanes, kTransposed>(*static_cast<const F*>(f), t);                                     \
   }
 FOVEA_TILE_ENTRY(4, )
 FOVEA_TILE_ENTRY(8, __attribute__((target("avx2,fma"))))
@@ -116,32 +119,34 @@ Cover cover(const void* f, const TileRange& range) {
   return static_cast<const F*>(f)->mask.cover(range);
 }
 
+template <class Score, class M, bool kTransposed>
+TileFace face(Isa isa) {
+  using F = Functors<Score, M>;
+  TileFace face;
+  if constexpr (!std::is_same_v<Score, Identity>) {
+    face.score = isa >= Isa::avx512 ? score_16<F, kTransposed>
+                 : isa >= Isa::avx2 ? score_8<F, kTransposed>
+                                    : score_4<F, kTransposed>;
+  }
+  if constexpr (!std::is_same_v<M, All>) {
+    face.mask = isa >= Isa::avx512 ? mask_16<F, kTransposed>
+                : isa >= Isa::avx2 ? mask_8<F, kTransposed>
+                                   : mask_4<F, kTransposed>;
+  }
+  return face;
+}
+
 }  // namespace tile
 
 /// The program of `functors` for the active instruction set. O(1).
 template <class Score, class M>
 TileProgram tile_program(const Functors<Score, M>& functors) {
-  using F = Functors<Score, M>;
   const Isa isa = active_isa();
   TileProgram program;
   program.functors = &functors;
-  if constexpr (!std::is_same_v<Score, Identity>) {
-    program.score = isa >= Isa::avx512 ? tile::score_16<F>
-                    : isa >= Isa::avx2 ? tile::score_8<F>
-                                       : tile::score_4<F>;
-    program.transposed_score = isa >= Isa::avx512 ? tile::transposed_score_16<F>
-                               : isa >= Isa::avx2 ? tile::transposed_score_8<F>
-                                                  : tile::transposed_score_4<F>;
-  }
-  if constexpr (!std::is_same_v<M, All>) {
-    program.mask = isa >= Isa::avx512 ? tile::mask_16<F>
-                   : isa >= Isa::avx2 ? tile::mask_8<F>
-                                      : tile::mask_4<F>;
-    program.transposed_mask = isa >= Isa::avx512 ? tile::transposed_mask_16<F>
-                              : isa >= Isa::avx2 ? tile::transposed_mask_8<F>
-                                                 : tile::transposed_mask_4<F>;
-    program.cover = tile::cover<F>;
-  }
+  program.plain = tile::face<Score, M, false>(isa);
+  program.transposed = tile::face<Score, M, true>(isa);
+  if constexpr (!std::is_same_v<M, All>) program.cover = tile::cover<Functors<Score, M>>;
   return program;
 }
 

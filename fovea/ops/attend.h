@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,18 +11,54 @@ namespace fovea {
 
 class AttendFunctors;
 
-/// Which pairs an attention call lets see each other, and how scores are scaled.
+/// Which keys a causal query i of N sees of M: none more than all (none), j <= i (top_left, as PyTorch), or
+/// j <= i + M - N (bottom_right, as when the first keys come from a cache).
+enum class CausalAlignment { none, top_left, bottom_right };
+
+/// Query i sees keys i - left <= j <= i + right, both inclusive; an empty side is open.
+struct AttendWindow {
+  std::optional<int64_t> left, right;
+};
+
+/// Query i of batch entry b sees the keys j with query_ids[b, i] = key_ids[b, j]; (B, N) and (B, M),
+/// integers.
+struct AttendSegments {
+  at::Tensor query_ids, key_ids;
+};
+
+/// Boolean (B|1, H|1, ceil(N / size), ceil(M / size)): the queries of a block row may attend to the keys of a
+/// block column where it is true. Source: BigBird (Zaheer et al. 2020), section 2.
+struct AttendBlocks {
+  at::Tensor mask;
+  int64_t size;
+};
+
+/// What stands between q.k and the weighted sum. Masks join: a pair may attend where all of them let it. The
+/// score of a pair is   bias + relative + ALiBi + functors(softcap(scale q.k)).
 struct AttendOptions {
   /// Factor on q.k; 1 / sqrt(D) when empty.
   std::optional<double> scale;
-  /// Query i sees keys j <= i (top-left aligned).
-  bool causal = false;
-  /// Boolean, broadcastable to (B, H, N, M): true = may attend.
-  std::optional<at::Tensor> mask;
-  /// Score and mask functors, made by bind() of ops/attend_functors.h; they join the other options.
+  /// c tanh(s / c), c > 0.   Source: Gemma 2 (Gemma Team 2024), section 2.
+  std::optional<double> softcap;
+  /// Score and mask functors, made by bind() of ops/attend_functors.h.
   std::shared_ptr<const AttendFunctors> functors;
+  /// (H) or (B, H): adds -slope |i - j|.   Source: ALiBi (Press et al. 2022), section 3.
+  std::optional<at::Tensor> alibi_slopes;
+  /// (H|1, 2 R + 1): adds table[h, R + clamp(j - i, -R, R)].   Source: relative positions (Shaw et al. 2018),
+  /// 3.2, as one number a head and distance.
+  std::optional<at::Tensor> relative_table;
   /// Added to the scores, broadcastable to (B, H, N, M).
   std::optional<at::Tensor> bias;
+
+  CausalAlignment causal = CausalAlignment::none;
+  std::optional<AttendWindow> window;
+  /// (B), integers: batch entry b has key_lengths[b] keys, the rest is padding.
+  std::optional<at::Tensor> key_lengths;
+  std::optional<AttendSegments> segments;
+  std::optional<AttendBlocks> blocks;
+  /// Boolean, broadcastable to (B, H, N, M): true = may attend.
+  std::optional<at::Tensor> mask;
+
   /// Probability that a weight is dropped (and the rest scaled by 1 / (1 - p)), in [0, 1).
   double dropout_p = 0.0;
   /// Also return the weights.
@@ -34,11 +71,12 @@ struct AttendResult {
   at::Tensor weights;
 };
 
-/// Attention: a weighted sum of values.   out = softmax(mask(bias + score(scale q k^T))) v
+/// Attention: a weighted sum of values.   out = softmax(mask(score(scale q k^T))) v
 /// q (B, H, N, D), k (B, Hkv, M, D), v (B, Hkv, M, Dv) -> out (B, H, N, Dv); H a multiple of Hkv (grouped
 /// queries). A query that may see no key gives 0, with gradient 0; a key that a query may not see has no
 /// influence on it, NaN and infinity included. Runs the first implementation that can, see attend_choice().
-/// Throws fovea::Error (usage) on shapes, types or a scale that do not fit.   O(B H N M (D + Dv)) time; fused
+/// Gradients reach q, k, v, bias, relative_table, alibi_slopes and what a functor learns.
+/// Throws fovea::Error (usage) on shapes, types or numbers that do not fit.   O(B H N M (D + Dv)) time; fused
 /// O(B Hkv M (D + Dv)) memory, otherwise O(B H N M). Source: Vaswani et al. 2017, Attention is all you need,
 /// 3.2.1.
 AttendResult attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -47,7 +85,7 @@ AttendResult attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
 /// Which implementation attend() runs, and why those before it cannot.
 struct AttendChoice {
   std::string name;  ///< fused or composed
-  /// "fused: a gradient is wanted"
+  /// "fused: the weights are asked for"
   std::vector<std::string> refusals;
 };
 

@@ -14,8 +14,6 @@
 #include <cmath>
 #include <limits>
 
-#include "fovea/ops/attend_functors.h"
-
 namespace fovea {
 namespace {
 
@@ -27,14 +25,12 @@ TensorAt positions(const at::Tensor& scores) {
 }
 
 // true = may attend; undefined when all may.
-at::Tensor allowed_pairs(const TensorAt& at, const AttendOptions& options) {
+at::Tensor allowed_pairs(const FunctorList& functors, const TensorAt& at) {
   at::Tensor allowed;
-  const auto restrict_to = [&allowed](const at::Tensor& seen) {
+  for (const auto& step : functors) {
+    const at::Tensor seen = step->allowed(at);
     if (seen.defined()) allowed = allowed.defined() ? allowed & seen : seen;
-  };
-  if (options.mask) restrict_to(*options.mask);
-  if (options.functors) restrict_to(options.functors->allowed(at));
-  if (options.causal) restrict_to(at.k <= at.q);
+  }
   return allowed;
 }
 
@@ -83,6 +79,11 @@ at::Tensor weighted_sum(const at::Tensor& weights, const at::Tensor& v, const at
 
 AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              const AttendOptions& options) {
+  return attend_composed(q, k, v, options, call_functors(q, k, options, Tiles::none));
+}
+
+AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                             const AttendOptions& options, const FunctorList& functors) {
   // Autocast would round the widened q, k and the scores back to bfloat16.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const bool narrow = q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
@@ -92,9 +93,8 @@ AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at:
   const at::Tensor keys = repeat_heads(widen(k), q.size(1)), values = repeat_heads(widen(v), q.size(1));
   at::Tensor scores = score_products(widen(q) * scale, keys);
   const TensorAt at = positions(scores);
-  if (options.functors) scores = options.functors->score(scores, at);
-  if (options.bias) scores = scores + options.bias->to(scores.scalar_type());
-  const at::Tensor allowed = allowed_pairs(at, options);
+  for (const auto& step : functors) scores = step->score(scores, at);
+  const at::Tensor allowed = allowed_pairs(functors, at);
   at::Tensor weights = allowed.defined() ? masked_softmax(scores, allowed) : at::softmax(scores, -1);
   if (options.dropout_p > 0.0) weights = at::dropout(weights, options.dropout_p, /*train=*/true);
   const at::Tensor out = weighted_sum(weights, values, allowed).to(q.scalar_type());

@@ -1,5 +1,6 @@
 #pragma once
 #include "fovea/ops/attend.h"
+#include "fovea/ops/call_functors.h"
 
 namespace fovea {
 
@@ -8,5 +9,9 @@ namespace fovea {
 /// under autocast too.
 AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              const AttendOptions& options);
+
+/// The same with the steps between q.k and the softmax as given, whatever the options say of them.
+AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                             const AttendOptions& options, const FunctorList& functors);
 
 }  // namespace fovea

@@ -28,7 +28,11 @@ at::Tensor select(const Table<T>& table, const at::Tensor& index) {
 
 }  // namespace
 
-bool AttendFunctors::wants_gradient() const {
+at::Tensor AttendFunctors::make_sums(int64_t, int64_t) const { return {}; }
+at::Tensor AttendFunctors::gradient(const at::Tensor&) const { return {}; }
+
+bool AttendFunctors::needs_definition() const {
+  if (learned().defined()) return false;
   const at::Tensor zero = at::zeros({1, 1, 1, 1}), origin = at::zeros({1, 1, 1, 1}, at::kLong);
   return score(zero, {origin, origin, origin, origin}).requires_grad();
 }

@@ -32,18 +32,26 @@ Table<int32_t> int_table(const at::Tensor& values);
 at::Tensor load(const Table<float>& table, const at::Tensor& index);
 at::Tensor load(const Table<int32_t>& table, const at::Tensor& index);
 
-/// A score and a mask with both of their faces: the tile program for the fused kernel, and tensors for the
-/// definition.
+/// One step between q.k and the softmax, with both of its faces: a tile program for kernels, and tensors for
+/// the definition.
 class AttendFunctors {
  public:
   virtual ~AttendFunctors() = default;
   virtual TileProgram program() const = 0;
   /// `scores` (B, H, N, M), scaled.
-  virtual at::Tensor score(const at::Tensor& scores, const TensorAt& at) const = 0;
+  virtual at::Tensor score(const at::Tensor& scores, const TensorAt&) const { return scores; }
   /// Broadcastable to (B, H, N, M), true = may attend; undefined when all may.
-  virtual at::Tensor allowed(const TensorAt& at) const = 0;
-  /// True when the score reads a table whose tensor requires a gradient.
-  bool wants_gradient() const;
+  virtual at::Tensor allowed(const TensorAt&) const { return {}; }
+
+  /// The tensor that the score reads and can give a gradient; undefined when there is none.
+  virtual at::Tensor learned() const { return {}; }
+  /// Zeros (chunks, H, ...) for TileProgram::sums, and the gradient of learned() once a backward has run.
+  virtual at::Tensor make_sums(int64_t chunks, int64_t heads) const;
+  virtual at::Tensor gradient(const at::Tensor& sums) const;
+  /// True when the score reads a table whose tensor requires a gradient that only the definition can give.
+  bool needs_definition() const;
+  /// learned() has an entry for each batch entry: a chunk is one entry.
+  virtual bool learns_each_entry() const { return false; }
 };
 
 namespace detail {

@@ -6,23 +6,36 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <limits>
+#include <vector>
 
 #include "fovea/kernels/attend_args.h"
 #include "fovea/ops/attend_composed.h"
-#include "fovea/ops/attend_functors.h"
+#include "fovea/ops/call_functors.h"
 
 namespace fovea {
 namespace {
 
-bool wants_gradient(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  return at::GradMode::is_enabled() && (q.requires_grad() || k.requires_grad() || v.requires_grad());
+bool wants_gradient(const at::Tensor& t) { return t.defined() && t.requires_grad(); }
+
+// q, k, v, and what the steps of the call learn.
+bool wants_gradient(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                    const AttendOptions& options) {
+  if (!at::GradMode::is_enabled()) return false;
+  const auto learns = [](const std::optional<at::Tensor>& t) { return t && t->requires_grad(); };
+  return wants_gradient(q) || wants_gradient(k) || wants_gradient(v) || learns(options.bias) ||
+         learns(options.alibi_slopes) || learns(options.relative_table) ||
+         (options.functors && wants_gradient(options.functors->learned()));
 }
 
-// Measured: batched products of small matrices beat tiles forward and backward up to about these lengths.
-bool is_short(const at::Tensor& q, const at::Tensor& k) {
-  return std::max(q.size(2), k.size(2)) <= (q.scalar_type() == at::kFloat ? 128 : 32);
+// Measured: batched products of small matrices beat tiles forward and backward up to about these lengths, if
+// nothing but they is to be done.
+bool is_short_and_plain(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options) {
+  const bool plain = !options.softcap && !options.functors && !options.alibi_slopes &&
+                     !options.relative_table && !options.bias && !options.window && !options.key_lengths &&
+                     !options.segments && !options.blocks && !options.mask;
+  return plain && std::max(q.size(2), k.size(2)) <= (q.scalar_type() == at::kFloat ? 128 : 32);
 }
 
 std::optional<kernels::Type> kernel_type(at::ScalarType type) {
@@ -59,10 +72,10 @@ float scale_of(const at::Tensor& q, const AttendOptions& options) {
   return static_cast<float>(options.scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3)))));
 }
 
-TileProgram program_of(const AttendOptions& options) {
-  static const Functors<Identity, Causal> causal{{}, Causal()};
-  if (options.functors) return options.functors->program();
-  return options.causal ? tile_program(causal) : TileProgram{};
+std::vector<TileProgram> programs_of(const FunctorList& functors) {
+  std::vector<TileProgram> programs;
+  for (const auto& step : functors) programs.push_back(step->program());
+  return programs;
 }
 
 // What the backward needs of the forward, beside its arguments.
@@ -72,7 +85,7 @@ struct Saved {
 
 // q, k, v with unit stride; `saved` may be null.
 at::Tensor run_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                       const AttendOptions& options, Saved* saved) {
+                       const AttendOptions& options, const FunctorList& functors, Saved* saved) {
   const at::Tensor out =
       at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options().requires_grad(false));
   if (saved) {
@@ -81,6 +94,7 @@ at::Tensor run_forward(const at::Tensor& q, const at::Tensor& k, const at::Tenso
     saved->unrounded = exact ? out : at::empty(out.sizes(), out.options().dtype(at::kFloat));
   }
   const bool rounds = saved && !saved->unrounded.is_same(out);
+  const auto programs = programs_of(functors);
   kernels::attend_forward({.n = sizes(q, k, v),
                            .type = *kernel_type(q.scalar_type()),
                            .q = operand(q),
@@ -90,19 +104,60 @@ at::Tensor run_forward(const at::Tensor& q, const at::Tensor& k, const at::Tenso
                            .lse = saved ? saved->lse.mutable_data_ptr<float>() : nullptr,
                            .unrounded = rounds ? saved->unrounded.mutable_data_ptr<float>() : nullptr,
                            .scale = scale_of(q, options),
-                           .program = program_of(options)});
+                           .programs = programs});
   return out;
 }
 
+// Sums of what steps of a call learn, and their gradients once the kernel has run.
+class Lessons {
+ public:
+  // `learners`: places in `functors`.
+  Lessons(const FunctorList& functors, const std::vector<size_t>& learners, const kernels::AttendSizes& n)
+      : functors_(functors), learners_(learners), programs_(programs_of(functors)), chunk_(1) {
+    const bool each_entry = std::any_of(learners.begin(), learners.end(),
+                                        [&](size_t i) { return functors[i]->learns_each_entry(); });
+    // As many tasks as keep a few threads busy, however many those are: sums must not depend on them.
+    constexpr int64_t kTasks = 16;
+    const int64_t wanted = (kTasks + n.kv_heads - 1) / std::max<int64_t>(n.kv_heads, 1);
+    if (!learners.empty() && !each_entry) chunk_ = std::max<int64_t>((n.batch + wanted - 1) / wanted, 1);
+    const int64_t chunks = (n.batch + chunk_ - 1) / chunk_;
+    for (const size_t i : learners) {
+      const at::Tensor& sums = sums_.emplace_back(functors[i]->make_sums(chunks, n.heads));
+      programs_[i].sums = {sums.mutable_data_ptr<float>(), sums.stride(0), sums.stride(1)};
+    }
+  }
+
+  kernels::TilePrograms programs() const { return programs_; }
+  int64_t chunk() const { return chunk_; }
+
+  torch::autograd::variable_list gradients() const {
+    torch::autograd::variable_list found;
+    for (size_t i = 0; i < learners_.size(); ++i) {
+      found.push_back(functors_[learners_[i]]->gradient(sums_[i]));
+    }
+    return found;
+  }
+
+ private:
+  const FunctorList& functors_;
+  const std::vector<size_t>& learners_;
+  std::vector<TileProgram> programs_;
+  std::vector<at::Tensor> sums_;
+  int64_t chunk_;
+};
+
 torch::autograd::variable_list run_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                             const at::Tensor& grad_out, const Saved& saved,
-                                            const AttendOptions& options) {
+                                            const AttendOptions& options,
+                                            const std::vector<size_t>& learners) {
   const at::Tensor rows_q = with_unit_stride(q), rows_k = with_unit_stride(k), rows_v = with_unit_stride(v),
                    rows_grad = with_unit_stride(grad_out);
   const auto contiguous = [](const at::Tensor& t) {
     return at::empty(t.sizes(), t.options().requires_grad(false));
   };
   const at::Tensor grad_q = contiguous(q), grad_k = contiguous(k), grad_v = contiguous(v);
+  const FunctorList functors = call_functors(q, k, options, Tiles::transposed);
+  const Lessons lessons(functors, learners, sizes(q, k, v));
   kernels::attend_backward({.n = sizes(q, k, v),
                             .type = *kernel_type(q.scalar_type()),
                             .q = operand(rows_q),
@@ -115,79 +170,100 @@ torch::autograd::variable_list run_backward(const at::Tensor& q, const at::Tenso
                             .grad_k = output(grad_k),
                             .grad_v = output(grad_v),
                             .scale = scale_of(q, options),
-                            .program = program_of(options)});
-  return {grad_q, grad_k, grad_v};
+                            .programs = lessons.programs(),
+                            .chunk = lessons.chunk()});
+  torch::autograd::variable_list found = {grad_q, grad_k, grad_v};
+  for (auto& gradient : lessons.gradients()) found.push_back(std::move(gradient));
+  return found;
 }
+
+// Steps whose score learns. Whether their tensors require gradients was asked before, in GradMode.
+std::vector<size_t> learners_of(const FunctorList& functors) {
+  std::vector<size_t> learners;
+  for (size_t i = 0; i < functors.size(); ++i) {
+    if (wants_gradient(functors[i]->learned())) learners.push_back(i);
+  }
+  return learners;
+}
+
+// At most: the caller's functors, ALiBi, the relative table, the bias.
+constexpr size_t kMostLearners = 4;
+using Learned = std::array<std::optional<at::Tensor>, kMostLearners>;
 
 // The kernel's backward has no derivative of its own: gradients of gradients come from the definition.
 class FusedAttention : public torch::autograd::Function<FusedAttention> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& q,
-                            const at::Tensor& k, const at::Tensor& v, const AttendOptions& options) {
+                            const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>&,
+                            const std::optional<at::Tensor>&, const std::optional<at::Tensor>&,
+                            const std::optional<at::Tensor>&, const AttendOptions& options,
+                            const FunctorList& functors, const std::vector<size_t>& learners) {
     const at::Tensor rows_q = with_unit_stride(q), rows_k = with_unit_stride(k), rows_v = with_unit_stride(v);
     Saved saved;
-    const at::Tensor out = run_forward(rows_q, rows_k, rows_v, options, &saved);
+    const at::Tensor out = run_forward(rows_q, rows_k, rows_v, options, functors, &saved);
     context->save_for_backward({q, k, v, saved.lse, saved.unrounded});
-    context->saved_data["options"] = at::IValue::make_capsule(c10::make_intrusive<KeptOptions>(options));
+    context->saved_data["call"] = at::IValue::make_capsule(c10::make_intrusive<Call>(options, learners));
     return out;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& grads) {
-    const auto capsule = context->saved_data["options"].toCapsule();
-    const AttendOptions& options = static_cast<const KeptOptions&>(*capsule).options;
+    const auto capsule = context->saved_data["call"].toCapsule();
+    const auto& call = static_cast<const Call&>(*capsule);
     const auto saved = context->get_saved_variables();
     auto found = at::GradMode::is_enabled()
-                     ? differentiable_gradients(saved[0], saved[1], saved[2], grads[0], options)
-                     : run_backward(saved[0], saved[1], saved[2], grads[0], {saved[3], saved[4]}, options);
-    found.emplace_back();  // of the options
+                     ? differentiable_gradients(saved[0], saved[1], saved[2], grads[0], call)
+                     : run_backward(saved[0], saved[1], saved[2], grads[0], {saved[3], saved[4]},
+                                    call.options, call.learners);
+    constexpr size_t kOthers = 3;  // options, functors, learners
+    found.resize(3 + kMostLearners + kOthers);
     return found;
   }
 
  private:
-  struct KeptOptions : torch::CustomClassHolder {
-    explicit KeptOptions(const AttendOptions& options) : options(options) {}
+  struct Call : torch::CustomClassHolder {
+    Call(const AttendOptions& options, const std::vector<size_t>& learners)
+        : options(options), learners(learners) {}
     AttendOptions options;
+    std::vector<size_t> learners;
   };
 
   static torch::autograd::variable_list differentiable_gradients(const at::Tensor& q, const at::Tensor& k,
                                                                  const at::Tensor& v, const at::Tensor& grad,
-                                                                 const AttendOptions& options) {
-    torch::autograd::variable_list inputs, found(3);
-    std::vector<size_t> places;
-    const at::Tensor all[] = {q, k, v};
-    for (size_t i = 0; i < 3; ++i) {
-      if (!all[i].requires_grad()) continue;
-      inputs.push_back(all[i]);
-      places.push_back(i);
+                                                                 const Call& call) {
+    const FunctorList functors = call_functors(q, k, call.options, Tiles::none);
+    torch::autograd::variable_list all = {q, k, v}, inputs;
+    for (const size_t i : call.learners) all.push_back(functors[i]->learned());
+    for (const auto& t : all) {
+      if (t.requires_grad()) inputs.push_back(t);
     }
-    const auto gradients = torch::autograd::grad({attend_composed(q, k, v, options).out}, inputs, {grad},
-                                                 /*retain_graph=*/true, /*create_graph=*/true);
-    for (size_t i = 0; i < places.size(); ++i) found[places[i]] = gradients[i];
+    const auto gradients =
+        torch::autograd::grad({attend_composed(q, k, v, call.options, functors).out}, inputs, {grad},
+                              /*retain_graph=*/true, /*create_graph=*/true);
+    torch::autograd::variable_list found(all.size());
+    for (size_t i = 0, next = 0; i < all.size(); ++i) {
+      if (all[i].requires_grad()) found[i] = gradients[next++];
+    }
     return found;
   }
 };
 
 }  // namespace
 
-std::optional<std::string> why_not_fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                         const AttendOptions& options) {
+std::optional<std::string_view> why_not_fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                              const AttendOptions& options) {
   constexpr int64_t kWidest = 256, kLongest = int64_t{1} << 29;
   const auto width_fits = [](const at::Tensor& t) { return t.size(3) >= 1 && t.size(3) <= kWidest; };
   if (!q.is_cpu() || q.layout() != at::kStrided) return "the tensors are not plain tensors on the CPU";
   if (!kernel_type(q.scalar_type())) return "the type is not float32, bfloat16 or float16";
   if (!width_fits(q) || !width_fits(v)) return "a head size is not in 1 ... 256";
   if (q.size(2) >= kLongest || k.size(2) >= kLongest) return "a length is not below 2^29";
-  if (options.mask) return "a dense mask is given";
-  if (options.bias) return "a dense bias is given";
-  if (options.causal && options.functors)
-    return "causal stands beside functors; put Causal{} into their mask";
   if (options.dropout_p > 0.0) return "dropout is asked for";
   if (options.weights) return "the weights are asked for";
-  if (options.functors && at::GradMode::is_enabled() && options.functors->wants_gradient()) {
+  if (options.functors && at::GradMode::is_enabled() && options.functors->needs_definition()) {
     return "a functor's table wants a gradient";
   }
-  if (is_short(q, k) && !options.functors && wants_gradient(q, k, v)) {
+  if (is_short_and_plain(q, k, options) && wants_gradient(q, k, v, options)) {
     return "with gradients, the definition is faster at these lengths";
   }
   return std::nullopt;
@@ -195,8 +271,18 @@ std::optional<std::string> why_not_fused(const at::Tensor& q, const at::Tensor& 
 
 AttendResult attend_fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const AttendOptions& options) {
-  if (wants_gradient(q, k, v)) return {FusedAttention::apply(q, k, v, options), {}};
-  return {run_forward(with_unit_stride(q), with_unit_stride(k), with_unit_stride(v), options, nullptr), {}};
+  const FunctorList functors = call_functors(q, k, options, Tiles::plain);
+  if (!wants_gradient(q, k, v, options)) {
+    const auto out = run_forward(with_unit_stride(q), with_unit_stride(k), with_unit_stride(v), options,
+                                 functors, nullptr);
+    return {out, {}};
+  }
+  const std::vector<size_t> learners = learners_of(functors);
+  Learned learned;
+  for (size_t i = 0; i < learners.size(); ++i) learned[i] = functors[learners[i]]->learned();
+  return {FusedAttention::apply(q, k, v, learned[0], learned[1], learned[2], learned[3], options, functors,
+                                learners),
+          {}};
 }
 
 }  // namespace fovea

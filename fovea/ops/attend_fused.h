@@ -1,6 +1,6 @@
 #pragma once
 #include <optional>
-#include <string>
+#include <string_view>
 
 #include "fovea/ops/attend.h"
 
@@ -8,11 +8,11 @@ namespace fovea {
 
 /// Why the fused kernel cannot run this call; empty when it can. Arguments as attend(), which has checked
 /// them.
-std::optional<std::string> why_not_fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                         const AttendOptions& options);
+std::optional<std::string_view> why_not_fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                              const AttendOptions& options);
 
-/// attend() in one kernel, tile by tile: in O(B H (N + M)) memory beside the result, with gradients by q, k
-/// and v in another.
+/// attend() in one kernel, tile by tile: in O(B H (N + M)) memory beside the result, with gradients by q, k,
+/// v, the biases and what the functors learn in another.
 AttendResult attend_fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const AttendOptions& options);
 

@@ -101,9 +101,10 @@ void expect_same_faces(const Score& score, const M& mask) {
   std::vector<float> scores(rows * stride), given;
   for (auto& s : scores) s = static_cast<float>(random.uniform(-30, 30));
   given = scores;
-  const ScoreTile tile{scores.data(), stride, /*q0=*/20, /*k0=*/16, rows, columns, /*batch=*/0, /*head=*/1};
-  if (program.score) program.score(program.functors, tile);
-  if (program.mask) program.mask(program.functors, tile);
+  const ScoreTile tile{scores.data(), nullptr, stride,      /*q0=*/20, /*k0=*/16,
+                       rows,          columns, /*batch=*/0, /*head=*/1};
+  if (program.plain.score) program.plain.score(program.functors, tile);
+  if (program.plain.mask) program.plain.mask(program.functors, tile);
   for (int32_t r = 0; r < rows; ++r) {
     for (int32_t c = 0; c < stride; ++c) {
       const At<int32_t, int32_t> at{20 + r, 16 + c, 0, 1};
@@ -144,15 +145,15 @@ TEST(TileProgram, RunsOnTheActiveInstructionSet) {
   const Functors<CountLanes, All> functors{{&lanes}, {}};
   const TileProgram program = tile_program(functors);
   std::vector<float> scores(16);
-  program.score(program.functors, {scores.data(), 16, 0, 0, 1, 16, 0, 0});
+  program.plain.score(program.functors, {scores.data(), nullptr, 16, 0, 0, 1, 16, 0, 0});
   EXPECT_EQ(lanes, active_isa() >= Isa::avx512 ? 16 : active_isa() >= Isa::avx2 ? 8 : 4);
 }
 
 TEST(TileProgram, WhatChangesNothingIsNotCalled) {
   const Functors<Identity, All> functors{};
   const TileProgram program = tile_program(functors);
-  EXPECT_EQ(program.score, nullptr);
-  EXPECT_EQ(program.mask, nullptr);
+  EXPECT_EQ(program.plain.score, nullptr);
+  EXPECT_EQ(program.plain.mask, nullptr);
   EXPECT_EQ(program.cover, nullptr);
 }
 

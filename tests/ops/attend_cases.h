@@ -2,7 +2,9 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,10 +35,18 @@ inline const std::vector<std::string>& layouts() {
 }
 
 inline const std::vector<std::string>& functor_names() {
-  static const std::vector<std::string> all = {"none",     "causal",  "bottom_right", "window",
-                                               "dilated",  "prefix",  "global",       "lengths",
-                                               "segments", "softcap", "alibi",        "not_causal"};
+  static const std::vector<std::string> all = {
+      "none",          "causal",    "bottom_right", "window",      "window_option", "dilated",  "prefix",
+      "global",        "lengths",   "segments",     "documents",   "blocks",        "mask",     "mask_keys",
+      "mask_queries",  "softcap",   "alibi",        "alibi_entry", "not_causal",    "relative", "bias",
+      "bias_expanded", "bias_keys", "bias_heads",   "everything"};
   return all;
+}
+
+/// FOVEA_TEST_SCALE=10 runs ten times as many random cases.
+inline int64_t scaled(int64_t count) {
+  const char* scale = std::getenv("FOVEA_TEST_SCALE");
+  return scale ? count * std::max(1, std::atoi(scale)) : count;
 }
 
 /// Normal numbers with a row stride and a start that the layout says. "padded" stands in memory full of NaN,
@@ -68,27 +78,70 @@ inline at::Tensor segment_ids(int64_t batch, int64_t length, int64_t parts) {
   return ids.floor_divide(1).to(at::kInt).expand({batch, length}).flatten().contiguous();
 }
 
+/// Dense numbers for each pair, as the name says.
+inline void add_dense(const AttendCase& c, AttendOptions& options) {
+  const auto seen = [](at::IntArrayRef shape) { return at::rand(shape) > 0.4; };
+  const auto numbers = [&](at::IntArrayRef shape) { return at::randn(shape).to(c.type); };
+  const int64_t b = c.batch, h = c.heads, n = c.queries, m = c.keys;
+  if (c.functors == "mask") options.mask = seen({b, 1, n, m});
+  if (c.functors == "mask_keys") options.mask = seen({b, 1, 1, m});
+  if (c.functors == "mask_queries") options.mask = seen({h, n, 1});
+  if (c.functors == "bias") options.bias = numbers({b, h, n, m});
+  if (c.functors == "bias_expanded")
+    options.bias = numbers({1, h, m, n}).transpose(2, 3).expand({b, h, n, m});
+  if (c.functors == "bias_keys") options.bias = at::randn({b, 1, 1, m});
+  if (c.functors == "bias_heads") options.bias = numbers({h, n, 1});
+  if (c.functors == "blocks") {
+    const int64_t size = 24;
+    options.blocks = AttendBlocks{seen({b, 1, (n + size - 1) / size, (m + size - 1) / size}), size};
+  }
+}
+
+inline void add_everything(const AttendCase& c, AttendOptions& options) {
+  options.softcap = 5.0;
+  options.functors = bind(Alibi{float_table(at::full({c.heads}, 0.01f))}, Causal() | Prefix(30));
+  // What these few numbers learn sums differences that cancel, of which the rounding of bfloat16 leaves
+  // little.
+  if (c.type != at::kBFloat16) {
+    options.alibi_slopes = at::rand({c.heads}) * 0.1;
+    options.relative_table = at::randn({1, 9});
+  }
+  options.bias = at::randn({c.heads, c.queries, c.keys}).to(c.type);
+  options.causal = CausalAlignment::bottom_right;
+  options.window = AttendWindow{150, std::nullopt};
+  options.key_lengths = at::full({c.batch}, c.keys - c.keys / 4, at::kLong);
+  options.mask = at::rand({c.queries, c.keys}) > 0.1;
+}
+
 inline AttendOptions make_options(const AttendCase& c) {
   AttendOptions options;
   const auto n = static_cast<int32_t>(c.queries), m = static_cast<int32_t>(c.keys);
   const at::Tensor slopes = at::pow(2.0, at::arange(1, c.heads + 1) * -0.5).to(at::kFloat);
-  const at::Tensor lengths = (at::arange(c.batch) * 37 % (c.keys + 1)).to(at::kInt);
-  if (c.functors == "causal") options.causal = true;
-  if (c.functors == "bottom_right") options.functors = bind(Identity{}, Causal(m - n));
+  if (c.functors == "causal") options.causal = CausalAlignment::top_left;
+  if (c.functors == "bottom_right") options.causal = CausalAlignment::bottom_right;
   if (c.functors == "window") options.functors = bind(Identity{}, Window(20, 5));
+  if (c.functors == "window_option") options.window = AttendWindow{40, std::nullopt};
   if (c.functors == "dilated") options.functors = bind(Identity{}, Window(60, 60) & Dilated(4) & Causal());
   if (c.functors == "prefix") options.functors = bind(Identity{}, Causal() | Prefix(18));
   if (c.functors == "global") options.functors = bind(Identity{}, Window(9, 9) | Global(3));
-  if (c.functors == "lengths") options.functors = bind(Identity{}, KeyLengths(int_table(lengths)));
+  if (c.functors == "lengths") options.key_lengths = at::arange(c.batch) * 37 % (c.keys + 1);
   if (c.functors == "segments") {
     options.functors = bind(Identity{}, Causal() & Segments(int_table(segment_ids(c.batch, n, 4)),
                                                             int_table(segment_ids(c.batch, m, 4)), n, m));
   }
-  if (c.functors == "softcap") options.functors = bind(SoftCap{3.0f});
+  if (c.functors == "documents") {
+    options.segments = AttendSegments{segment_ids(c.batch, n, 3).view({c.batch, n}).to(at::kLong),
+                                      segment_ids(c.batch, m, 3).view({c.batch, m})};
+  }
+  if (c.functors == "softcap") options.softcap = 3.0;
   if (c.functors == "alibi") {
     options.functors = bind(Chain(SoftCap{9.0f}, Alibi{float_table(slopes)}), Causal());
   }
+  if (c.functors == "alibi_entry") options.alibi_slopes = (at::rand({c.batch, c.heads}) * 0.1).to(c.type);
   if (c.functors == "not_causal") options.functors = bind(Identity{}, !Causal());
+  if (c.functors == "relative") options.relative_table = at::randn({c.heads, 65});
+  if (c.functors == "everything") add_everything(c, options);
+  add_dense(c, options);
   return options;
 }
 
@@ -117,9 +170,28 @@ inline std::vector<AttendCase> random_cases(int64_t count, uint64_t seed) {
   return cases;
 }
 
+/// The tensors of a call that can learn beside q, k and v; a bias that is the same for all keys cannot.
+inline std::vector<std::optional<at::Tensor>*> learnable(AttendOptions& options) {
+  std::vector<std::optional<at::Tensor>*> all;
+  for (auto* t : {&options.bias, &options.alibi_slopes, &options.relative_table}) {
+    if (t->has_value() && (*t)->size(-1) > 1) all.push_back(t);
+  }
+  return all;
+}
+
+inline AttendOptions in_double(AttendOptions options) {
+  for (auto* t : learnable(options)) *t = (*t)->to(at::kDouble);
+  return options;
+}
+
+/// A score of size |s| errs by |s| 2^-23, and its weight by as much: ALiBi's grow with the distance.
+inline double score_error(const AttendCase& c) {
+  return c.functors == "alibi" ? 0.71 * static_cast<double>(std::max(c.queries, c.keys)) * 0x1p-23 : 0.0;
+}
+
 /// The definition in float64, from the same rounded operands.
 inline at::Tensor exact_attend(const Operands& t, const AttendOptions& options) {
-  return attend(t.q.to(at::kDouble), t.k.to(at::kDouble), t.v.to(at::kDouble), options).out;
+  return attend(t.q.to(at::kDouble), t.k.to(at::kDouble), t.v.to(at::kDouble), in_double(options)).out;
 }
 
 }  // namespace fovea::test

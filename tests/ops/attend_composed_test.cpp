@@ -33,7 +33,7 @@ TEST(AttendComposed, WhatIsHiddenHasNoInfluenceForwardAndBackward) {
   at::manual_seed(1);
   const auto q = random({1, 2, 6, 4}), k = random({1, 2, 6, 4}), v = random({1, 2, 6, 4});
   AttendOptions options;
-  options.causal = true;
+  options.causal = CausalAlignment::top_left;
   const auto first_five = [](const at::Tensor& t) { return t.detach().slice(2, 0, 5).requires_grad_(); };
   const auto q5 = first_five(q);
   const auto clean = attend(q5, k, v, options).out;

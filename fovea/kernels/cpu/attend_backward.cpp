@@ -11,18 +11,13 @@
 #include "fovea/kernels/cpu/pack.h"
 #include "fovea/kernels/cpu/parallel.h"
 #include "fovea/kernels/cpu/tile_product.h"
+#include "fovea/kernels/cpu/tile_programs.h"
 
 namespace fovea::kernels {
 namespace {
 
-constexpr float kLog2E = 1.4426950408889634f;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int64_t kQueryBlock = 256, kQueryPiece = 64, kKeyBlock = 128;
-
-template <class T>
-Rows<T> rows_of(const Operand& t, int64_t batch, int64_t head, int64_t first, int64_t count, int64_t dim) {
-  return {static_cast<const T*>(t.data) + batch * t.batch + head * t.head + first * t.row, t.row, count, dim};
-}
+constexpr int64_t kQueryBlock = 256, kKeyBlock = 128;
 
 // What the backward needs of the queries of one head, packed by blocks of kQueryBlock.
 template <class T, class C>
@@ -114,14 +109,28 @@ class HeadGradient {
         grad_v_(kKeyBlock * args.n.value_dim),
         scores_(kTile),
         grad_(kTile),
-        slopes_(args.program.transposed_score ? kTile : 0),
+        has_slopes_(has_slopes(args.programs)),
+        learns_(learns(args.programs)),
+        slopes_(has_slopes_ ? kTile : 0),
+        results_(learns_ ? kTile : 0),
+        given_(learns_ ? kTile : 0),
         weights_c_(kNarrow ? kTile : 0),
         grad_c_(kNarrow ? kTile : 0),
         grad_pairs_(kNarrow ? kTile : 0) {
     for (int64_t g = 0; g < group_; ++g) queries_.emplace_back(args);
   }
 
-  void run(int64_t batch, int64_t kv_head) {
+  void run(int64_t chunk, int64_t kv_head) {
+    chunk_ = chunk;
+    const int64_t end = std::min((chunk + 1) * args_.chunk, args_.n.batch);
+    for (int64_t batch = chunk * args_.chunk; batch < end; ++batch) run_entry(batch, kv_head);
+  }
+
+ private:
+  static constexpr bool kNarrow = !std::is_same_v<C, float>;
+  static constexpr int64_t kTile = kKeyBlock * kQueryBlock;
+
+  void run_entry(int64_t batch, int64_t kv_head) {
     batch_ = batch;
     for (int64_t g = 0; g < group_; ++g) queries_[g].load(batch, kv_head * group_ + g);
     for (int64_t k0 = 0; k0 < args_.n.keys; k0 += kKeyBlock) {
@@ -136,17 +145,13 @@ class HeadGradient {
     for (int64_t g = 0; g < group_; ++g) store_queries(queries_[g], kv_head * group_ + g);
   }
 
- private:
-  static constexpr bool kNarrow = !std::is_same_v<C, float>;
-  static constexpr int64_t kTile = kKeyBlock * kQueryBlock;
-
   // A operands, padded with rows of 0 to a multiple of 16.
   void load_keys(int64_t kv_head, int64_t k0) {
     k0_ = k0;
     count_ = std::min(kKeyBlock, args_.n.keys - k0);
     height_ = round_up(count_, 16);
-    load_rows(rows_of<T>(args_.k, batch_, kv_head, k0, count_, args_.n.dim), keys_.get());
-    load_rows(rows_of<T>(args_.v, batch_, kv_head, k0, count_, args_.n.value_dim), values_.get());
+    pack_padded(rows_of<T>(args_.k, batch_, kv_head, k0, count_, args_.n.dim), keys_.get());
+    pack_padded(rows_of<T>(args_.v, batch_, kv_head, k0, count_, args_.n.value_dim), values_.get());
     const int64_t dim = queries_.front().dim();
     for (int64_t d = 0; d < args_.n.dim; ++d) {
       for (int64_t r = 0; r < height_; ++r) {
@@ -158,46 +163,28 @@ class HeadGradient {
     std::fill(grad_v_.get(), grad_v_.get() + height_ * args_.n.value_dim, 0.0f);
   }
 
-  void load_rows(const Rows<T>& rows, C* out) const {
-    const int64_t dim = round_up(rows.dim, kPair<C>);
-    for (int64_t r = 0; r < height_; ++r) {
-      const int64_t filled = r < rows.count ? rows.dim : 0;
-      for (int64_t d = 0; d < filled; ++d) out[r * dim + d] = C(rows.data[r * rows.stride + d]);
-      std::fill(out + r * dim + filled, out + (r + 1) * dim, C(0));
-    }
-  }
-
-  Cover cover(int64_t q0, int64_t q1) const {
-    if (!args_.program.cover) return Cover::full;
-    return args_.program.cover(
-        args_.program.functors,
-        {q0, q1, k0_, k0_ + count_, static_cast<int32_t>(batch_), static_cast<int32_t>(head_)});
+  TileRange range(int64_t q0, int64_t q1) const {
+    return {q0, q1, k0_, k0_ + count_, static_cast<int32_t>(batch_), static_cast<int32_t>(head_)};
   }
 
   void visit(const PackedQueries<T, C>& queries, int64_t q0) {
-    const int64_t end = std::min(q0 + kQueryBlock, args_.n.queries);
-    const Cover seen = cover(q0, end);
-    if (seen == Cover::skip) return;
-    int64_t first = q0, last = end;
-    const auto hidden = [&](int64_t q) { return cover(q, std::min(q + kQueryPiece, end)) == Cover::skip; };
-    while (seen == Cover::partial && first < last && hidden(first)) first += kQueryPiece;
-    while (seen == Cover::partial && last > first &&
-           hidden(q0 + (last - 1 - q0) / kQueryPiece * kQueryPiece)) {
-      last = q0 + (last - 1 - q0) / kQueryPiece * kQueryPiece;
-    }
-    if (first >= last) return;
-    q0_ = first;
-    columns_ = std::min(round_up(last - first, 16), queries.width(q0) - (first - q0));
-    weigh(queries, q0, seen == Cover::partial);
+    TileRange seen = range(q0, std::min(q0 + kQueryBlock, args_.n.queries));
+    const Cover covered = cover(args_.programs, seen);
+    if (covered == Cover::skip) return;
+    if (covered == Cover::partial) seen = seen_queries(args_.programs, seen);
+    if (seen.q0 == seen.q1) return;
+    q0_ = seen.q0;
+    columns_ = std::min(round_up(seen.q1 - q0_, 16), queries.width(q0) - (q0_ - q0));
+    weigh(queries, q0, seen, covered == Cover::partial);
     differentiate(queries, q0);
   }
 
   // P^T of the tile, and what it adds to the gradient of the values.
-  void weigh(const PackedQueries<T, C>& queries, int64_t q0, bool partial) {
+  void weigh(const PackedQueries<T, C>& queries, int64_t q0, const TileRange& seen, bool partial) {
     const int64_t width = queries.width(q0), dim = queries.dim(), value_dim = args_.n.value_dim;
     const TileProduct score{height_, columns_, dim, dim, width, columns_, /*add=*/false};
     score(keys_.get(), queries.q_columns(q0, q0_ - q0), scores_.get());
-    kernels_.weights(shape_scores(partial), queries.lse(q0_));
+    kernels_.weights(shape(seen, partial), queries.lse(q0_));
     zero_padding(scores_.get());
     if constexpr (kNarrow) zero_padding(weights_c_.get());
     const TileProduct value{height_, value_dim, columns_, columns_, value_dim, value_dim};
@@ -212,6 +199,7 @@ class HeadGradient {
     GradientTile tile = this->tile();
     tile.rows = static_cast<int32_t>(height_);
     kernels_.scores(tile, queries.delta(q0_));
+    if (learns_) learn();
     const TileProduct key{height_, dim, columns_, columns_, dim, dim};
     const TileProduct query{dim, columns_, height_, height_, columns_, width};
     float* grad_q = queries.grad(q0) + (q0_ - q0);
@@ -221,6 +209,15 @@ class HeadGradient {
     } else {
       key(grad_.get(), queries.q_rows(q0_), grad_k_.get());
       query(keys_transposed_.get(), grad_.get(), grad_q);
+    }
+  }
+
+  void learn() const {
+    const ScoreTile results = score_tile(given_.get(), results_.get());
+    for (const auto& program : args_.programs) {
+      if (!program.sums.data) continue;
+      program.learn(program.functors, results,
+                    program.sums.data + chunk_ * program.sums.chunk + head_ * program.sums.head);
     }
   }
 
@@ -240,7 +237,8 @@ class HeadGradient {
   GradientTile tile() const {
     return {scores_.get(),
             grad_.get(),
-            args_.program.transposed_score ? slopes_.get() : nullptr,
+            has_slopes_ ? slopes_.get() : nullptr,
+            learns_ ? results_.get() : nullptr,
             weights_c_.get(),
             grad_c_.get(),
             grad_pairs_.get(),
@@ -250,28 +248,27 @@ class HeadGradient {
             kLog2E};
   }
 
-  // Scale, score functor, mask functor; see the forward.
-  GradientTile shape_scores(bool partial) const {
-    GradientTile shaped = tile();
-    const TransposedTile transposed{scores_.get(),
-                                    slopes_.get(),
-                                    columns_,
-                                    static_cast<int32_t>(q0_),
-                                    static_cast<int32_t>(k0_),
-                                    static_cast<int32_t>(count_),
-                                    static_cast<int32_t>(columns_),
-                                    static_cast<int32_t>(batch_),
-                                    static_cast<int32_t>(head_)};
-    if (args_.program.transposed_score || !(args_.scale > 0.0f)) {
-      for (int64_t i = 0; i < count_ * columns_; ++i) scores_[i] *= args_.scale;
-    } else {
-      shaped.factor = args_.scale * kLog2E;
-    }
-    if (args_.program.transposed_score) {
+  ScoreTile score_tile(float* scores, float* slopes) const {
+    return {scores,
+            slopes,
+            columns_,
+            static_cast<int32_t>(q0_),
+            static_cast<int32_t>(k0_),
+            static_cast<int32_t>(count_),
+            static_cast<int32_t>(columns_),
+            static_cast<int32_t>(batch_),
+            static_cast<int32_t>(head_)};
+  }
+
+  GradientTile shape(const TileRange& seen, bool partial) const {
+    if (has_slopes_) {
+      std::fill(slopes_.get(), slopes_.get() + count_ * columns_, 1.0f);
       std::fill(slopes_.get() + count_ * columns_, slopes_.get() + height_ * columns_, 0.0f);
-      args_.program.transposed_score(args_.program.functors, transposed);
     }
-    if (partial) args_.program.transposed_mask(args_.program.functors, transposed);
+    GradientTile shaped = tile();
+    shaped.factor =
+        shape_scores(args_.programs, &TileProgram::transposed, score_tile(scores_.get(), slopes_.get()), seen,
+                     partial, args_.scale, learns_ ? given_.get() : nullptr);
     return shaped;
   }
 
@@ -313,15 +310,18 @@ class HeadGradient {
   GradientKernels kernels_;
   std::vector<PackedQueries<T, C>> queries_;
   Buffer<C> keys_, keys_transposed_, values_;
-  Buffer<float> grad_k_, grad_v_, scores_, grad_, slopes_;
+  Buffer<float> grad_k_, grad_v_, scores_, grad_;
+  bool has_slopes_, learns_;
+  Buffer<float> slopes_, results_, given_;
   Buffer<C> weights_c_, grad_c_, grad_pairs_;
-  int64_t batch_ = 0, head_ = 0, k0_ = 0, count_ = 0, height_ = 0, q0_ = 0, columns_ = 0;
+  int64_t chunk_ = 0, batch_ = 0, head_ = 0, k0_ = 0, count_ = 0, height_ = 0, q0_ = 0, columns_ = 0;
 };
 
 template <class T, class C>
 void backward(const BackwardArgs& args) {
+  const int64_t chunks = (args.n.batch + args.chunk - 1) / args.chunk;
   for_each_task(
-      args.n.batch * args.n.kv_heads, [&] { return HeadGradient<T, C>(args); },
+      chunks * args.n.kv_heads, [&] { return HeadGradient<T, C>(args); },
       [&](HeadGradient<T, C>& head, int64_t task) {
         head.run(task / args.n.kv_heads, task % args.n.kv_heads);
       });
@@ -330,15 +330,7 @@ void backward(const BackwardArgs& args) {
 }  // namespace
 
 void attend_backward(const BackwardArgs& args) {
-  switch (args.type) {
-    case Type::f32:
-      return backward<float, float>(args);
-    case Type::bf16:
-      return has_bf16_products() ? backward<c10::BFloat16, c10::BFloat16>(args)
-                                 : backward<c10::BFloat16, float>(args);
-    case Type::f16:
-      return backward<c10::Half, float>(args);
-  }
+  with_types(args.type, [&]<class T, class C>() { backward<T, C>(args); });
 }
 
 }  // namespace fovea::kernels

@@ -12,14 +12,14 @@
 #include "fovea/kernels/cpu/parallel.h"
 #include "fovea/kernels/cpu/softmax_rows.h"
 #include "fovea/kernels/cpu/tile_product.h"
+#include "fovea/kernels/cpu/tile_programs.h"
 
 namespace fovea::kernels {
 namespace {
 
-constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-// A mask is asked about pieces of so many keys, and so many queries.
-constexpr int64_t kKeyPiece = 128, kQueryPiece = 64;
+// A mask is asked about pieces of so many keys.
+constexpr int64_t kKeyPiece = 128;
 
 // Queries of a block: as many as leave room for their scores in the second-level cache.
 int64_t query_block() {
@@ -57,7 +57,7 @@ class QueryBlock {
     kv_head_ = batch * args_.n.kv_heads + head / (args_.n.heads / args_.n.kv_heads);
     q0_ = q0;
     rows_ = std::min(args_.n.queries - q0, capacity_);
-    load_queries();
+    pack_padded(rows_of<T>(args_.q, batch, head, q0, rows_, args_.n.dim), q_.get());
     std::fill(state_.get(), state_.get() + capacity_, -kInfinity);
     std::fill(state_.get() + capacity_, state_.get() + 3 * capacity_, 0.0f);
     std::fill(out_.get(), out_.get() + capacity_ * args_.n.value_dim, 0.0f);
@@ -73,36 +73,13 @@ class QueryBlock {
 
   int64_t tile_columns() const { return std::min(kBlock, round_up(args_.n.keys, 32)); }
 
-  // A block is padded with rows of 0 to a multiple of 16, and rows to the keys' packed dim.
-  void load_queries() {
-    const T* q = static_cast<const T*>(args_.q.data) + batch_ * args_.q.batch + head_ * args_.q.head +
-                 q0_ * args_.q.row;
-    const int64_t dim = packed_.dim();
-    for (int64_t r = 0; r < rows_; ++r) {
-      for (int64_t d = 0; d < args_.n.dim; ++d) q_[r * dim + d] = C(q[r * args_.q.row + d]);
-      std::fill(q_.get() + r * dim + args_.n.dim, q_.get() + (r + 1) * dim, C(0));
-    }
-    std::fill(q_.get() + rows_ * dim, q_.get() + round_up(rows_, 16) * dim, C(0));
-  }
-
-  Cover cover(int64_t begin, int64_t end, int64_t first_row, int64_t n_rows) const {
-    if (!args_.program.cover) return Cover::full;
-    return args_.program.cover(args_.program.functors,
-                               {q0_ + first_row, q0_ + first_row + n_rows, begin, std::min(end, args_.n.keys),
-                                static_cast<int32_t>(batch_), static_cast<int32_t>(head_)});
-  }
-
-  // The rows of a partly hidden piece that see any of it lie between the first and the last slice that does.
-  Run seen_part(int64_t begin, int64_t end) const {
-    int64_t first = 0, last = rows_;
-    const auto slice_is_hidden = [&](int64_t row) {
-      return cover(begin, end, row, std::min(kQueryPiece, rows_ - row)) == Cover::skip;
-    };
-    while (first < rows_ && slice_is_hidden(first)) first += kQueryPiece;
-    while (last > first && slice_is_hidden((last - 1) / kQueryPiece * kQueryPiece)) {
-      last = (last - 1) / kQueryPiece * kQueryPiece;
-    }
-    return {begin, end, first, std::max<int64_t>(last - first, 0), true};
+  TileRange range(int64_t begin, int64_t end, int64_t first_row, int64_t n_rows) const {
+    return {q0_ + first_row,
+            q0_ + first_row + n_rows,
+            begin,
+            std::min(end, args_.n.keys),
+            static_cast<int32_t>(batch_),
+            static_cast<int32_t>(head_)};
   }
 
   void find_runs(int64_t k0) {
@@ -110,10 +87,11 @@ class QueryBlock {
     const int64_t end = k0 + packed_.width(k0);
     for (int64_t piece = k0; piece < end; piece += kKeyPiece) {
       const int64_t piece_end = std::min(piece + kKeyPiece, end);
-      const Cover seen = cover(piece, piece_end, 0, rows_);
-      if (seen == Cover::skip) continue;
-      const Run run =
-          seen == Cover::full ? Run{piece, piece_end, 0, rows_, false} : seen_part(piece, piece_end);
+      TileRange seen = range(piece, piece_end, 0, rows_);
+      const Cover covered = cover(args_.programs, seen);
+      if (covered == Cover::skip) continue;
+      if (covered == Cover::partial) seen = seen_queries(args_.programs, seen);
+      const Run run{piece, piece_end, seen.q0 - q0_, seen.q1 - seen.q0, covered == Cover::partial};
       if (run.n_rows == 0) continue;
       if (!runs_.empty() && joins(runs_.back(), run)) {
         runs_.back().end = run.end;
@@ -131,7 +109,7 @@ class QueryBlock {
     const int64_t columns = run.end - run.begin, height = round_up(run.n_rows, 16), dim = packed_.dim();
     const TileProduct score{height, columns, dim, dim, packed_.width(k0), columns, /*add=*/false};
     score(q_.get() + run.first_row * dim, packed_.keys(kv_head_, k0, run.begin - k0), scores_.get());
-    const float factor = shape_scores(run, columns);
+    const float factor = shape(run, columns);
     find_poison(k0, run, columns);
     weigh(run, columns, factor);
     const int64_t value_dim = args_.n.value_dim;
@@ -149,10 +127,10 @@ class QueryBlock {
     }
   }
 
-  // Scale, score functor, mask functor, and the keys that only pad the block. Returns what takes the scores
-  // to units of log2; a mask's -inf must not meet a factor below or equal to 0.
-  float shape_scores(const Run& run, int64_t columns) {
+  // Also hides the keys that only pad the block.
+  float shape(const Run& run, int64_t columns) {
     const ScoreTile tile{scores_.get(),
+                         nullptr,
                          columns,
                          static_cast<int32_t>(q0_ + run.first_row),
                          static_cast<int32_t>(run.begin),
@@ -160,13 +138,9 @@ class QueryBlock {
                          static_cast<int32_t>(columns),
                          static_cast<int32_t>(batch_),
                          static_cast<int32_t>(head_)};
-    float factor = args_.scale * kLog2E;
-    if (args_.program.score || !(factor > 0.0f)) {
-      for (int64_t i = 0; i < run.n_rows * columns; ++i) scores_[i] *= args_.scale;
-      factor = kLog2E;
-    }
-    if (args_.program.score) args_.program.score(args_.program.functors, tile);
-    if (run.partial) args_.program.mask(args_.program.functors, tile);
+    const float factor =
+        shape_scores(args_.programs, &TileProgram::plain, tile,
+                     range(run.begin, run.end, run.first_row, run.n_rows), run.partial, args_.scale);
     for (int64_t c = std::max(args_.n.keys - run.begin, int64_t{0}); c < columns; ++c) {
       for (int64_t r = 0; r < run.n_rows; ++r) scores_[r * columns + c] = -kInfinity;
     }
@@ -213,25 +187,19 @@ class QueryBlock {
 
   // A sum of 0: the row saw no key.
   void store_result() {
-    const int64_t value_dim = args_.n.value_dim;
+    const int64_t value_dim = args_.n.value_dim,
+                  first = (batch_ * args_.n.heads + head_) * args_.n.queries + q0_;
     T* out = static_cast<T*>(args_.out.data) + batch_ * args_.out.batch + head_ * args_.out.head +
              q0_ * args_.out.row;
-    for (int64_t r = 0; r < rows_; ++r) {
+    for (int64_t r = 0; r < rows_; ++r, out += args_.out.row) {
+      float* row = out_.get() + r * value_dim;
       const float inverse = sum()[r] == 0.0f ? 0.0f : 1.0f / sum()[r];
-      const float* from = out_.get() + r * value_dim;
-      for (int64_t d = 0; d < value_dim; ++d) out[r * args_.out.row + d] = rounded<T>(from[d] * inverse);
-    }
-    const int64_t first = (batch_ * args_.n.heads + head_) * args_.n.queries + q0_;
-    for (int64_t r = 0; args_.unrounded && r < rows_; ++r) {
-      const float inverse = sum()[r] == 0.0f ? 0.0f : 1.0f / sum()[r];
-      for (int64_t d = 0; d < value_dim; ++d) {
-        args_.unrounded[(first + r) * value_dim + d] = out_[r * value_dim + d] * inverse;
+      for (int64_t d = 0; d < value_dim; ++d) row[d] *= inverse;
+      for (int64_t d = 0; d < value_dim; ++d) out[d] = rounded<T>(row[d]);
+      if (args_.unrounded) std::copy(row, row + value_dim, args_.unrounded + (first + r) * value_dim);
+      if (args_.lse) {
+        args_.lse[first + r] = sum()[r] == 0.0f ? -kInfinity : (maximum()[r] + std::log2(sum()[r])) * kLn2;
       }
-    }
-    if (!args_.lse) return;
-    float* lse = args_.lse + first;
-    for (int64_t r = 0; r < rows_; ++r) {
-      lse[r] = sum()[r] == 0.0f ? -kInfinity : (maximum()[r] + std::log2(sum()[r])) * kLn2;
     }
   }
 
@@ -275,15 +243,7 @@ void forward(const ForwardArgs& args) {
 
 void attend_forward(const ForwardArgs& args) {
   if (args.n.batch * args.n.heads * args.n.queries == 0) return;
-  switch (args.type) {
-    case Type::f32:
-      return forward<float, float>(args);
-    case Type::bf16:
-      return has_bf16_products() ? forward<c10::BFloat16, c10::BFloat16>(args)
-                                 : forward<c10::BFloat16, float>(args);
-    case Type::f16:
-      return forward<c10::Half, float>(args);
-  }
+  with_types(args.type, [&]<class T, class C>() { forward<T, C>(args); });
 }
 
 }  // namespace fovea::kernels

@@ -10,6 +10,7 @@ struct GradientTile {
   float* scores;                                // becomes the weights P^T
   float* grad;                                  // dP^T, becomes dS^T
   const float* slopes;                          // d(score functor) / ds; null: 1
+  float* results;                               // receives d(loss) / d(score functor); may be null
   void *weights_bf16, *grad_bf16, *grad_pairs;  // the products' operands where they are bfloat16
   int64_t stride;
   int32_t rows, columns;

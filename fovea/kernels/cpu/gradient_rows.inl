@@ -49,9 +49,9 @@ KERNEL void weight_rows(const GradientTile& t, const float* lse) {
 
 INLINE F score_gradient(const GradientTile& t, const float* delta, int64_t at, int32_t c) {
   const F weight = load(t.scores + at, F{}), zero = broadcast(0.0f, F{});
-  F grad = weight * (load(t.grad + at, F{}) - load(delta + c, F{}));
-  if (t.slopes) grad = grad * load(t.slopes + at, F{});
-  return select(weight == zero, zero, grad);
+  const F grad = select(weight == zero, zero, weight * (load(t.grad + at, F{}) - load(delta + c, F{})));
+  if (t.results) store(t.results + at, grad);
+  return t.slopes ? select(weight == zero, zero, grad * load(t.slopes + at, F{})) : grad;
 }
 
 template <bool Narrow>

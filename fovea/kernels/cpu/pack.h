@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "fovea/kernels/attend_args.h"
+
 // Operands as tile products want them. Sizes are rounded up, so that these see few shapes and whole vectors.
 
 namespace fovea::kernels {
@@ -40,6 +42,22 @@ struct Rows {
   const T* data;
   int64_t stride, count, dim;
 };
+
+template <class T>
+Rows<T> rows_of(const Operand& t, int64_t batch, int64_t head, int64_t first, int64_t count, int64_t dim) {
+  return {static_cast<const T*>(t.data) + batch * t.batch + head * t.head + first * t.row, t.row, count, dim};
+}
+
+/// A operand: (round_up(count, 16), round_up(dim, pair)), padded with 0.
+template <class T, class C>
+void pack_padded(const Rows<T>& rows, C* out) {
+  const int64_t dim = round_up(rows.dim, kPair<C>);
+  for (int64_t r = 0; r < round_up(rows.count, 16); ++r) {
+    const int64_t filled = r < rows.count ? rows.dim : 0;
+    for (int64_t d = 0; d < filled; ++d) out[r * dim + d] = C(rows.data[r * rows.stride + d]);
+    std::fill(out + r * dim + filled, out + (r + 1) * dim, C(0));
+  }
+}
 
 /// Transposed to (ceil(dim / pair), width, pair); columns past count and dims past dim are 0. `width` is a
 /// multiple of 16.

@@ -47,22 +47,21 @@ class PackedKeys {
     return poisoned_[head * blocks_ + k0 / kBlock];
   }
   /// The values of a key as they were given.
-  const T* given_values(int64_t head, int64_t key) const { return rows(args_.v, head, key); }
+  const T* given_values(int64_t head, int64_t key) const { return rows(args_.v, head, key, 1, 0).data; }
 
  private:
   int64_t heads() const { return args_.n.batch * args_.n.kv_heads; }
 
-  const T* rows(const Operand& t, int64_t head, int64_t key) const {
-    return static_cast<const T*>(t.data) + head / args_.n.kv_heads * t.batch +
-           head % args_.n.kv_heads * t.head + key * t.row;
+  Rows<T> rows(const Operand& t, int64_t head, int64_t key, int64_t count, int64_t dim) const {
+    return rows_of<T>(t, head / args_.n.kv_heads, head % args_.n.kv_heads, key, count, dim);
   }
 
   void pack(int64_t head, int64_t block) {
     const int64_t k0 = block * kBlock, count = std::min(args_.n.keys - k0, kBlock),
                   value_dim = args_.n.value_dim;
-    pack_transposed(Rows<T>{rows(args_.k, head, k0), args_.k.row, count, args_.n.dim}, width(k0),
+    pack_transposed(rows(args_.k, head, k0, count, args_.n.dim), width(k0),
                     k_.get() + (head * padded_ + k0) * dim_);
-    pack_rows(Rows<T>{rows(args_.v, head, k0), args_.v.row, count, value_dim}, width(k0),
+    pack_rows(rows(args_.v, head, k0, count, value_dim), width(k0),
               v_.get() + (head * padded_ + k0) * value_dim, poisoned_[head * blocks_ + block]);
   }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
 
 #include <cstdint>
 
@@ -21,6 +22,20 @@ struct TileProduct {
 
 /// True where products of bfloat16 pairs run on the active instruction set.
 bool has_bf16_products();
+
+/// run.operator()<T, C>(): T is the operands' type, C that of the products made of them.
+template <class Run>
+void with_types(Type type, const Run& run) {
+  switch (type) {
+    case Type::f32:
+      return run.template operator()<float, float>();
+    case Type::bf16:
+      return has_bf16_products() ? run.template operator()<c10::BFloat16, c10::BFloat16>()
+                                 : run.template operator()<c10::BFloat16, float>();
+    case Type::f16:
+      return run.template operator()<c10::Half, float>();
+  }
+}
 
 /// Gives the tile registers back when a thread has done its products, exceptions included.
 struct TileProductScope {

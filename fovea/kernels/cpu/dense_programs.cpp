@@ -1,0 +1,185 @@
+#include "fovea/kernels/dense_programs.h"
+
+#include <c10/util/BFloat16.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "fovea/core/isa.h"
+#include "fovea/mods/simd.h"
+
+namespace fovea::kernels {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// Where the first number of a tile stands.
+struct Place {
+  const void* data;
+  int64_t first, stride, lane;
+
+  Place(const Dense& dense, const ScoreTile& t, bool transposed)
+      : data(dense.data),
+        first(t.batch * dense.batch + t.head * dense.head + (transposed ? t.k0 : t.q0) * dense.row +
+              (transposed ? t.q0 : t.k0) * dense.lane),
+        stride(dense.row),
+        lane(dense.lane) {}
+
+  template <class T>
+  const T* row(int32_t r) const {
+    return static_cast<const T*>(data) + first + r * stride;
+  }
+};
+
+// Columns of a tile that stand for a query or key; the rest pads it.
+int32_t inside(const ScoreTile& t, int64_t count, bool transposed) {
+  return static_cast<int32_t>(std::min<int64_t>(t.columns, count - (transposed ? t.q0 : t.k0)));
+}
+
+template <bool kTransposed>
+int64_t diagonal(const DiagonalBias& bias, const ScoreTile& t, int32_t row) {
+  if constexpr (kTransposed) {
+    return t.q0 - (int64_t{t.k0} + row) + bias.keys - 1;
+  } else {
+    return t.k0 - (int64_t{t.q0} + row) + bias.queries - 1;
+  }
+}
+
+using Tile = void (*)(const void*, const ScoreTile&);
+using Learn = void (*)(const void*, const ScoreTile&, float*);
+
+struct DensePrograms {
+  Tile bias_f32[2], bias_bf16[2], mask[2], diagonal[2];  // plain, transposed
+  Learn learn_bias, learn_diagonal;
+};
+
+}  // namespace
+
+namespace baseline {
+#define FOVEA_LANES 4
+#define FOVEA_TARGET
+#include "fovea/kernels/cpu/dense_rows.inl"
+#undef FOVEA_LANES
+#undef FOVEA_TARGET
+}  // namespace baseline
+
+namespace avx2 {
+#define FOVEA_LANES 8
+#define FOVEA_TARGET __attribute__((target("avx2,fma")))
+#include "fovea/kernels/cpu/dense_rows.inl"
+#undef FOVEA_LANES
+#undef FOVEA_TARGET
+}  // namespace avx2
+
+namespace avx512 {
+#define FOVEA_LANES 16
+#define FOVEA_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
+#include "fovea/kernels/cpu/dense_rows.inl"
+#undef FOVEA_LANES
+#undef FOVEA_TARGET
+}  // namespace avx512
+
+namespace {
+
+DensePrograms dense_programs() {
+  if (active_isa() >= Isa::avx512) return avx512::programs();
+  if (active_isa() >= Isa::avx2) return avx2::programs();
+  return baseline::programs();
+}
+
+// Of rows of bytes: none is 1, some are, all are.
+Cover cover_of(const uint8_t* rows, int64_t stride, int64_t count, int64_t columns) {
+  uint8_t any = 0, all = 1;
+  for (int64_t r = 0; r < (stride ? count : std::min<int64_t>(count, 1)); ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      any |= rows[r * stride + c];
+      all &= rows[r * stride + c];
+    }
+    if (any != all) return Cover::partial;
+  }
+  return any ? Cover::full : Cover::skip;
+}
+
+Cover cover_dense(const void* f, const TileRange& range) {
+  const Dense& mask = static_cast<const DenseMask*>(f)->plain;
+  const auto* rows = static_cast<const uint8_t*>(mask.data) + range.batch * mask.batch +
+                     range.head * mask.head + range.q0 * mask.row + range.k0 * mask.lane;
+  return cover_of(rows, mask.row, range.q1 - range.q0, mask.lane ? range.k1 - range.k0 : 1);
+}
+
+const uint8_t* block_row(const BlockMask& mask, int64_t batch, int64_t head, int64_t query) {
+  return static_cast<const uint8_t*>(mask.blocks.data) + batch * mask.blocks.batch +
+         head * mask.blocks.head + query / mask.size * mask.blocks.row;
+}
+
+Cover cover_blocks(const void* f, const TileRange& range) {
+  const auto& mask = *static_cast<const BlockMask*>(f);
+  const int64_t rows = (range.q1 - 1) / mask.size - range.q0 / mask.size + 1,
+                columns = (range.k1 - 1) / mask.size - range.k0 / mask.size + 1;
+  return cover_of(block_row(mask, range.batch, range.head, range.q0) + range.k0 / mask.size, mask.blocks.row,
+                  rows, columns);
+}
+
+template <bool kTransposed>
+void mask_blocks(const void* f, const ScoreTile& t) {
+  const auto& mask = *static_cast<const BlockMask*>(f);
+  const int64_t row0 = kTransposed ? t.k0 : t.q0, column0 = kTransposed ? t.q0 : t.k0;
+  const int64_t columns = inside(t, kTransposed ? mask.queries : mask.keys, kTransposed);
+  for (int64_t r = 0; r < t.rows; ++r) {
+    float* scores = t.scores + r * t.stride;
+    for (int64_t c = 0; c < columns;) {
+      const int64_t block_end = ((column0 + c) / mask.size + 1) * mask.size - column0;
+      const int64_t end = std::min(block_end, columns);
+      const int64_t query = kTransposed ? column0 + c : row0 + r, key = kTransposed ? row0 + r : column0 + c;
+      const bool seen = block_row(mask, t.batch, t.head, query)[key / mask.size] != 0;
+      if (!seen) std::fill(scores + c, scores + end, -kInfinity);
+      c = end;
+    }
+  }
+}
+
+}  // namespace
+
+TileProgram dense_bias_program(const DenseBias& bias) {
+  const DensePrograms programs = dense_programs();
+  const auto& face = bias.type == Type::bf16 ? programs.bias_bf16 : programs.bias_f32;
+  TileProgram program;
+  program.functors = &bias;
+  program.plain.score = face[0];
+  program.transposed.score = face[1];
+  program.only_adds = true;
+  program.learn = programs.learn_bias;
+  return program;
+}
+
+TileProgram dense_mask_program(const DenseMask& mask) {
+  const DensePrograms programs = dense_programs();
+  TileProgram program;
+  program.functors = &mask;
+  program.plain.mask = programs.mask[0];
+  program.transposed.mask = programs.mask[1];
+  program.cover = cover_dense;
+  return program;
+}
+
+TileProgram block_mask_program(const BlockMask& mask) {
+  TileProgram program;
+  program.functors = &mask;
+  program.plain.mask = mask_blocks<false>;
+  program.transposed.mask = mask_blocks<true>;
+  program.cover = cover_blocks;
+  return program;
+}
+
+TileProgram diagonal_bias_program(const DiagonalBias& bias) {
+  const DensePrograms programs = dense_programs();
+  TileProgram program;
+  program.functors = &bias;
+  program.plain.score = programs.diagonal[0];
+  program.transposed.score = programs.diagonal[1];
+  program.only_adds = true;
+  program.learn = programs.learn_diagonal;
+  return program;
+}
+
+}  // namespace fovea::kernels

@@ -1,0 +1,80 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <numbers>
+
+#include "fovea/kernels/attend_args.h"
+
+// The functors of a call, as a kernel runs them on its tiles.
+
+namespace fovea::kernels {
+
+inline constexpr float kLog2E = std::numbers::log2e_v<float>, kLn2 = std::numbers::ln2_v<float>;
+/// A mask is asked about pieces of so many queries.
+inline constexpr int64_t kQueryPiece = 64;
+
+inline Cover cover(TilePrograms programs, const TileRange& range) {
+  Cover least = Cover::full;
+  for (const auto& program : programs) {
+    if (program.cover) least = std::min(least, program.cover(program.functors, range));
+    if (least == Cover::skip) break;
+  }
+  return least;
+}
+
+/// The range without the first and last pieces of queries that see none of its keys; q0 = q1 where none does.
+inline TileRange seen_queries(TilePrograms programs, TileRange range) {
+  const int64_t begin = range.q0;
+  const auto hidden = [&](int64_t q) {
+    TileRange piece = range;
+    piece.q0 = q;
+    piece.q1 = std::min(q + kQueryPiece, range.q1);
+    return cover(programs, piece) == Cover::skip;
+  };
+  while (range.q0 < range.q1 && hidden(range.q0)) range.q0 = std::min(range.q0 + kQueryPiece, range.q1);
+  while (range.q1 > range.q0) {
+    const int64_t last = begin + (range.q1 - 1 - begin) / kQueryPiece * kQueryPiece;
+    if (!hidden(last)) break;
+    range.q1 = last;
+  }
+  return range;
+}
+
+inline bool has_scores(TilePrograms programs) {
+  return std::any_of(programs.begin(), programs.end(), [](const auto& p) { return p.plain.score != nullptr; });
+}
+
+/// Whether a score's derivative by what it is given can differ from 1.
+inline bool has_slopes(TilePrograms programs) {
+  return std::any_of(programs.begin(), programs.end(),
+                     [](const auto& p) { return p.plain.score && !p.only_adds; });
+}
+
+inline bool learns(TilePrograms programs) {
+  return std::any_of(programs.begin(), programs.end(), [](const auto& p) { return p.sums.data != nullptr; });
+}
+
+/// Takes the products of a tile to scores, hidden ones to -inf, and returns the factor that takes those to
+/// units of log2. `range` is the tile's, `partial` false where it hides nothing. A mask's -inf must not meet a
+/// factor below or equal to 0. `given`, if not null, receives the scores that a program learns from.
+inline float shape_scores(TilePrograms programs, TileFace TileProgram::* face, const ScoreTile& tile,
+                          const TileRange& range, bool partial, float scale, float* given = nullptr) {
+  float factor = scale * kLog2E;
+  if (has_scores(programs) || !(factor > 0.0f)) {
+    for (int32_t r = 0; r < tile.rows; ++r) {
+      for (int32_t c = 0; c < tile.columns; ++c) tile.scores[r * tile.stride + c] *= scale;
+    }
+    factor = kLog2E;
+  }
+  for (const auto& program : programs) {
+    if (given && program.learns_from_scores) std::copy_n(tile.scores, tile.rows * tile.stride, given);
+    if ((program.*face).score) (program.*face).score(program.functors, tile);
+  }
+  for (const auto& program : programs) {
+    if (!partial || !program.cover || program.cover(program.functors, range) == Cover::full) continue;
+    (program.*face).mask(program.functors, tile);
+  }
+  return factor;
+}
+
+}  // namespace fovea::kernels

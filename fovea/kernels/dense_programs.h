@@ -1,0 +1,54 @@
+#pragma once
+#include <cstdint>
+
+#include "fovea/kernels/attend_args.h"
+#include "fovea/mods/tile_program.h"
+
+// Tile programs of numbers that stand in memory for each pair, instead of being computed from its position.
+
+namespace fovea::kernels {
+
+/// A (batch, head, row, lane) operand; strides in elements, 0 where it is broadcast; `lane` is 0 or 1.
+struct Dense {
+  const void* data;
+  int64_t batch, head, row, lane;
+};
+
+/// s + bias. For plain tiles its rows are queries, for transposed ones keys. What it learns has a row for each
+/// key, `sums_row` apart (0 where the bias is broadcast over keys), of round_up(queries, 16) numbers or, where
+/// it is not learned for each query, of 16 that are to be added up.
+struct DenseBias {
+  Type type;
+  Dense values;
+  int64_t queries, keys, sums_row;
+  bool for_each_query;
+};
+
+/// Bytes, 1 = may attend. `transposed`, whose rows are keys, is for transposed tiles only.
+struct DenseMask {
+  Dense plain, transposed;
+  int64_t queries, keys;
+};
+
+/// Bytes, 1 = the queries of a block row may attend to the keys of a block column; `size` positions a block.
+/// Source: BigBird (Zaheer et al. 2020), section 2; block-sparse transformers (Child et al. 2019), 5.5.
+struct BlockMask {
+  Dense blocks;
+  int64_t queries, keys, size;
+};
+
+/// s + bias[k - q + queries - 1], float32: a bias that depends on the distance alone; for transposed tiles it
+/// stands backwards, bias[q - k + keys - 1]. There are 64 numbers of room behind. What it learns stands
+/// backwards too, in round_up(queries, 16) + keys numbers.
+struct DiagonalBias {
+  const float* values;
+  int64_t batch, head, queries, keys;
+};
+
+/// Programs for the active instruction set; the argument must outlive them. O(1).
+TileProgram dense_bias_program(const DenseBias& bias);
+TileProgram dense_mask_program(const DenseMask& mask);
+TileProgram block_mask_program(const BlockMask& mask);
+TileProgram diagonal_bias_program(const DiagonalBias& bias);
+
+}  // namespace fovea::kernels

@@ -1,0 +1,83 @@
+#include "fovea/ops/call_functors.h"
+
+#include <ATen/ops/arange.h>
+
+#include <algorithm>
+
+namespace fovea {
+namespace {
+
+template <class M>
+std::shared_ptr<const AttendFunctors> hide(M mask) {
+  return bind(Identity{}, std::move(mask));
+}
+
+at::Tensor distances(const at::Tensor& like, int64_t queries, int64_t keys) {
+  return at::arange(1 - queries, std::max(keys, 1 - queries), like.options().dtype(at::kLong).requires_grad(false));
+}
+
+// Tables of functors stand on the CPU.
+at::Tensor int_values(const at::Tensor& t) { return t.to(at::kCPU, at::kInt).flatten().contiguous(); }
+
+// Biases are added in float32, and their gradients summed in it.
+at::Tensor widened(const at::Tensor& t) { return t.scalar_type() == at::kDouble ? t : t.to(at::kFloat); }
+
+int32_t window_side(std::optional<int64_t> side) {
+  return static_cast<int32_t>(std::min<int64_t>(side.value_or(Window::kOpen), Window::kOpen));
+}
+
+// A slope that learns is a bias by distance, whose gradient the kernel sums; otherwise it is a number.
+std::shared_ptr<const AttendFunctors> alibi(const at::Tensor& slopes, int64_t queries, int64_t keys,
+                                            Tiles tiles) {
+  if (!slopes.requires_grad()) {
+    const int32_t entry = slopes.dim() == 2 ? static_cast<int32_t>(slopes.size(1)) : 0;
+    return bind(Alibi{float_table(slopes.detach().to(at::kCPU, at::kFloat).flatten().contiguous()), entry});
+  }
+  const at::Tensor by_entry = widened(slopes.dim() == 2 ? slopes : slopes.unsqueeze(0));
+  const at::Tensor diagonals = -by_entry.unsqueeze(2) * distances(slopes, queries, keys).abs();
+  return std::make_shared<DiagonalBiasFunctors>(diagonals, queries, keys, tiles);
+}
+
+std::shared_ptr<const AttendFunctors> relative(const at::Tensor& table, int64_t queries, int64_t keys,
+                                               Tiles tiles) {
+  const int64_t reach = table.size(1) / 2;
+  const at::Tensor entries = distances(table, queries, keys).clamp(-reach, reach) + reach;
+  return std::make_shared<DiagonalBiasFunctors>(widened(table).index_select(1, entries).unsqueeze(0), queries, keys,
+                                                tiles);
+}
+
+}  // namespace
+
+FunctorList call_functors(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options,
+                          Tiles tiles) {
+  static const auto causal = hide(Causal());
+  const int64_t n = q.size(2), m = k.size(2);
+  FunctorList list;
+  if (options.softcap) list.push_back(bind(SoftCap{static_cast<float>(*options.softcap)}));
+  if (options.functors) list.push_back(options.functors);
+  if (options.alibi_slopes) list.push_back(alibi(*options.alibi_slopes, n, m, tiles));
+  if (options.relative_table) list.push_back(relative(*options.relative_table, n, m, tiles));
+  if (options.bias) list.push_back(std::make_shared<DenseBiasFunctors>(*options.bias, n, m, tiles));
+  if (options.causal == CausalAlignment::top_left) list.push_back(causal);
+  if (options.causal == CausalAlignment::bottom_right) {
+    list.push_back(hide(Causal(static_cast<int32_t>(m - n))));
+  }
+  if (options.window) {
+    list.push_back(hide(Window(window_side(options.window->left), window_side(options.window->right))));
+  }
+  if (options.key_lengths) {
+    list.push_back(hide(KeyLengths(int_table(int_values(options.key_lengths->clamp(0, m))))));
+  }
+  if (options.segments) {
+    list.push_back(hide(Segments(int_table(int_values(options.segments->query_ids)),
+                                 int_table(int_values(options.segments->key_ids)), static_cast<int32_t>(n),
+                                 static_cast<int32_t>(m))));
+  }
+  if (options.blocks) {
+    list.push_back(std::make_shared<BlockMaskFunctors>(options.blocks->mask, options.blocks->size, n, m));
+  }
+  if (options.mask) list.push_back(std::make_shared<DenseMaskFunctors>(*options.mask, n, m, tiles));
+  return list;
+}
+
+}  // namespace fovea

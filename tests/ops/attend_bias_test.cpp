@@ -1,0 +1,148 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "fovea/kernels/dense_programs.h"
+#include "fovea/ops/attend_fused.h"
+#include "fovea/ops/call_functors.h"
+#include "tests/ops/attend_cases.h"
+
+namespace fovea {
+namespace {
+
+double relative_error(const at::Tensor& a, const at::Tensor& b) {
+  return ((a.to(at::kDouble) - b.to(at::kDouble)).norm() / b.to(at::kDouble).norm()).item<double>();
+}
+
+at::Tensor leaf(at::IntArrayRef shape) { return at::randn(shape).requires_grad_(); }
+
+TEST(AttendBias, EqualsTorchsOperatorWithGradients) {
+  at::manual_seed(31);
+  const auto q = leaf({2, 4, 100, 32}), k = leaf({2, 4, 130, 32}), v = leaf({2, 4, 130, 32}),
+             bias = leaf({1, 4, 100, 130}), grad = at::randn({2, 4, 100, 32});
+  AttendOptions options;
+  options.bias = bias;
+  ASSERT_EQ(attend_choice(q, k, v, options).name, "fused");
+  const auto ours = attend(q, k, v, options).out;
+  const auto got = torch::autograd::grad({ours}, {q, k, v, bias}, {grad});
+  const auto theirs = at::scaled_dot_product_attention(q, k, v, bias);
+  const auto expected = torch::autograd::grad({theirs}, {q, k, v, bias}, {grad});
+  EXPECT_LT(relative_error(ours, theirs), 2e-6);
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_LT(relative_error(got[i], expected[i]), 5e-6) << i;
+}
+
+// What adds the same to every key of a query changes no weight.
+TEST(AttendBias, ABiasByQueryLearnsNothing) {
+  at::manual_seed(32);
+  const auto q = leaf({1, 2, 60, 16}), k = leaf({1, 2, 70, 16}), v = leaf({1, 2, 70, 16}),
+             bias = leaf({1, 2, 60, 1});
+  AttendOptions options;
+  const auto plain = attend_fused(q, k, v, options).out;
+  options.bias = bias;
+  const auto out = attend_fused(q, k, v, options).out;
+  EXPECT_LT(relative_error(out, plain), 1e-6);
+  EXPECT_LT(torch::autograd::grad({out.square().sum()}, {bias})[0].abs().max().item<float>(), 1e-5);
+}
+
+// The table of 2 R + 1 distances as the pairs that it stands for.
+TEST(AttendBias, ARelativeTableIsABiasByDistance) {
+  at::manual_seed(33);
+  const auto q = at::randn({1, 3, 90, 16}), k = at::randn({1, 3, 120, 16}), v = at::randn({1, 3, 120, 16});
+  const auto distance = at::arange(120).unsqueeze(0) - at::arange(90).unsqueeze(1);
+  for (const int64_t reach : {0, 7, 300}) {
+    const auto table = leaf({3, 2 * reach + 1});
+    AttendOptions relative, dense;
+    relative.relative_table = table;
+    dense.bias = table.index({at::indexing::Slice(), distance.clamp(-reach, reach) + reach});
+    const auto a = attend(q, k, v, relative).out, b = attend(q, k, v, dense).out;
+    EXPECT_LT(relative_error(a, b), 1e-6) << reach;
+    const auto grad = at::randn_like(a);
+    const auto got = torch::autograd::grad({a}, {table}, {grad})[0],
+               expected = torch::autograd::grad({b}, {table}, {grad})[0];
+    EXPECT_LT((got - expected).norm().item<float>(), 5e-6 * grad.norm().item<float>()) << reach;
+  }
+}
+
+TEST(AttendBias, LearnedAlibiEqualsTheFunctor) {
+  at::manual_seed(34);
+  const auto q = at::randn({2, 4, 80, 16});
+  AttendOptions learned, fixed;
+  learned.alibi_slopes = (at::rand({4}) * 0.1).requires_grad_();
+  fixed.alibi_slopes = learned.alibi_slopes->detach();
+  EXPECT_LT(relative_error(attend(q, q, q, learned).out, attend(q, q, q, fixed).out), 1e-6);
+}
+
+TEST(AttendBias, TwiceDifferentiable) {
+  at::manual_seed(35);
+  const auto penalty = [](at::ScalarType type) {
+    at::manual_seed(36);
+    const auto make = [&](at::IntArrayRef shape) { return at::randn(shape).to(type).requires_grad_(); };
+    const auto q = make({2, 2, 20, 8}), k = make({2, 2, 24, 8}), v = make({2, 2, 24, 8}),
+               bias = make({1, 2, 20, 24}), table = make({2, 11});
+    AttendOptions options;
+    options.bias = bias;
+    options.relative_table = table;
+    const auto run = type == at::kDouble ? attend : attend_fused;
+    const auto first = torch::autograd::grad({run(q, k, v, options).out.square().sum()}, {bias, table}, {},
+                                             /*retain_graph=*/true, /*create_graph=*/true);
+    return torch::autograd::grad({first[0].square().sum() + first[1].square().sum()},
+                                 {q, k, v, bias, table});
+  };
+  const auto got = penalty(at::kFloat), exact = penalty(at::kDouble);
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_LT(relative_error(got[i], exact[i]), 1e-5) << i;
+}
+
+// A bias that all batch entries share sums over them in one order.
+TEST(AttendBias, TheSameBitsOnAnyNumberOfThreads) {
+  at::manual_seed(37);
+  const int before = at::get_num_threads();
+  const auto q = at::randn({37, 2, 49, 16}), bias = leaf({2, 49, 49}), grad = at::randn({37, 2, 49, 16});
+  AttendOptions options;
+  options.bias = bias;
+  const auto learned = [&](int threads) {
+    at::set_num_threads(threads);
+    return torch::autograd::grad({attend_fused(q, q, q, options).out}, {bias}, {grad})[0];
+  };
+  const at::Tensor one = learned(1);
+  EXPECT_TRUE(at::equal(one, learned(2)));
+  EXPECT_TRUE(at::equal(one, learned(5)));
+  at::set_num_threads(before);
+}
+
+// The dense masks' answer for rectangles against each of their pairs.
+void expect_cover_is_true(const AttendFunctors& functors, const at::Tensor& allowed) {
+  const TileProgram program = functors.program();
+  Random random(7);
+  const int64_t n = allowed.size(2), m = allowed.size(3);
+  int said[3] = {};
+  for (int trial = 0; trial < 2000; ++trial) {
+    TileRange t;
+    t.batch = static_cast<int32_t>(random.below(2));
+    t.head = 1;
+    t.q0 = static_cast<int64_t>(random.below(n));
+    t.q1 = t.q0 + 1 + static_cast<int64_t>(random.below(std::min<int64_t>(n - t.q0, 6)));
+    t.k0 = static_cast<int64_t>(random.below(m));
+    t.k1 = t.k0 + 1 + static_cast<int64_t>(random.below(std::min<int64_t>(m - t.k0, 6)));
+    const at::Tensor part = allowed[t.batch][t.head].slice(0, t.q0, t.q1).slice(1, t.k0, t.k1);
+    const Cover exact = part.all().item<bool>()   ? Cover::full
+                        : part.any().item<bool>() ? Cover::partial
+                                                  : Cover::skip;
+    ASSERT_EQ(program.cover(program.functors, t), exact);
+    ++said[static_cast<int>(exact)];
+  }
+  for (const int count : said) EXPECT_GT(count, 20);
+}
+
+TEST(DenseMasks, KnowEveryRectangle) {
+  at::manual_seed(38);
+  const at::Tensor coarse = at::rand({2, 1, 6, 7}) > 0.5;
+  const at::Tensor pairs = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3).expand({2, 3, 48, 56});
+  expect_cover_is_true(BlockMaskFunctors(coarse, 8, 48, 56), pairs);
+  expect_cover_is_true(DenseMaskFunctors(pairs, 48, 56, Tiles::plain), pairs);
+  expect_cover_is_true(DenseMaskFunctors(pairs.slice(2, 0, 1), 48, 56, Tiles::transposed),
+                       pairs.slice(2, 0, 1).expand({2, 3, 48, 56}));
+}
+
+}  // namespace
+}  // namespace fovea
