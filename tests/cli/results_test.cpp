@@ -74,8 +74,9 @@ TEST(Flow, TrainEvalPredictExplainReport) {
   const auto predicted = run_fovea(
       {"predict", run, (work / "größer.png").string(), (work / "grey.png").string(), "--top", "3", "--json"});
   ASSERT_EQ(predicted.exit_code, 0) << predicted.err;
-  ASSERT_EQ(predicted.json()["images"].size(), 2u);
-  for (const auto& image : predicted.json()["images"]) {
+  const auto images = predicted.json()["images"];
+  ASSERT_EQ(images.size(), 2u);
+  for (const auto& image : images) {
     ASSERT_EQ(image["predictions"].size(), 3u);
     EXPECT_GE(image["predictions"][0]["probability"], image["predictions"][1]["probability"]);
     EXPECT_FALSE(image["predictions"][0]["class"].get<std::string>().empty());
