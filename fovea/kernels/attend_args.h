@@ -30,6 +30,16 @@ struct AttendSizes {
 /// every mask lets it. The programs must outlive the call.
 using TilePrograms = std::span<const TileProgram>;
 
+/// Drops the weight of a pair where its 16 random bits are below `threshold`, and multiplies the others by
+/// `scale`; threshold 0: drops none. The bits are the half (q / 16) % 2 of the word (q / 32) % 4 of
+/// philox(seed, {q / 128 * 16 + q % 16, k, head, batch}): neighbours along queries and along keys come from
+/// one vector.
+struct Dropout {
+  uint64_t seed = 0;
+  uint32_t threshold = 0;
+  float scale = 1.0f;
+};
+
 struct ForwardArgs {
   AttendSizes n;
   Type type;
@@ -42,9 +52,10 @@ struct ForwardArgs {
   float* unrounded;
   float scale;
   TilePrograms programs;
+  Dropout dropout;
 };
 
-/// out = softmax(mask(score(scale q k^T))) v, tile by tile. See attend() of ops for the meaning.
+/// out = dropout(softmax(mask(score(scale q k^T)))) v, tile by tile. See attend() of ops for the meaning.
 /// Deterministic, whatever the number of threads. A key that a query may not see has no influence on it, NaN
 /// and infinity included; a query that sees none gives 0. O(B H N M (D + Dv)) time, O(B Hkv M (D + Dv))
 /// memory. Throws std::bad_alloc.   Source of the online softmax: Milakov and Gimelshein 2018, algorithm 3;
@@ -62,6 +73,7 @@ struct BackwardArgs {
   Output grad_q, grad_k, grad_v;
   float scale;
   TilePrograms programs;
+  Dropout dropout;
   /// Batch entries that one thread takes in turn, whose sums of what is learned are therefore one.
   int64_t chunk = 1;
 };

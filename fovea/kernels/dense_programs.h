@@ -14,19 +14,18 @@ struct Dense {
   int64_t batch, head, row, lane;
 };
 
-/// s + bias. For plain tiles its rows are queries, for transposed ones keys. What it learns has a row for each
-/// key, `sums_row` apart (0 where the bias is broadcast over keys), of round_up(queries, 16) numbers or, where
-/// it is not learned for each query, of 16 that are to be added up.
+/// s + bias[b, h, q, k]; rows are queries. What it learns is laid out alike, rows `sums_row` apart, in
+/// float32: for each query (or one for all), each key (or one for all).
 struct DenseBias {
   Type type;
   Dense values;
   int64_t queries, keys, sums_row;
-  bool for_each_query;
+  bool each_query, each_key;
 };
 
-/// Bytes, 1 = may attend. `transposed`, whose rows are keys, is for transposed tiles only.
+/// Bytes, 1 = may attend; rows are queries.
 struct DenseMask {
-  Dense plain, transposed;
+  Dense values;
   int64_t queries, keys;
 };
 

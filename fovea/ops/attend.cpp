@@ -7,6 +7,7 @@
 
 #include "fovea/ops/attend_checks.h"
 #include "fovea/ops/attend_composed.h"
+#include "fovea/ops/attend_dropout.h"
 #include "fovea/ops/attend_fused.h"
 #include "fovea/ops/describe.h"
 
@@ -78,7 +79,11 @@ AttendResult attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
                     const AttendOptions& options) {
   check_attend(q, k, v, options);
   if (wants_report()) report(q, k, explain_choice(q, k, v, options));
-  return choose(q, k, v, options).run(q, k, v, options);
+  const Implementation& implementation = choose(q, k, v, options);
+  if (options.dropout_p == 0.0 || options.seed) return implementation.run(q, k, v, options);
+  AttendOptions seeded = options;
+  seeded.seed = draw_seed();
+  return implementation.run(q, k, v, seeded);
 }
 
 }  // namespace fovea

@@ -59,8 +59,11 @@ struct AttendOptions {
   /// Boolean, broadcastable to (B, H, N, M): true = may attend.
   std::optional<at::Tensor> mask;
 
-  /// Probability that a weight is dropped (and the rest scaled by 1 / (1 - p)), in [0, 1).
+  /// Probability that a weight is dropped (and the rest scaled by 1 / (1 - p)), in [0, 1), to 1 / 65536.
   double dropout_p = 0.0;
+  /// The weights that are dropped are a function of it and of (b, h, i, j) alone, whatever runs and on
+  /// however many threads. Drawn from torch's generator when empty.
+  std::optional<uint64_t> seed;
   /// Also return the weights.
   bool weights = false;
 };

@@ -22,7 +22,8 @@ class Operands {
       refuse_operands("q, k and v must have 4 dimensions (B, H, T, D)",
                       "Add the missing dimensions with unsqueeze.");
     }
-    if (q_.size(3) != k_.size(3)) refuse_operands("q and k must share head_dim", "Project k to the size of q.");
+    if (q_.size(3) != k_.size(3))
+      refuse_operands("q and k must share head_dim", "Project k to the size of q.");
     if (q_.size(0) != k_.size(0) || q_.size(0) != v_.size(0)) {
       refuse_operands("q, k and v must share the batch size", "Expand the smaller ones.");
     }
@@ -64,9 +65,7 @@ bool broadcasts(const at::Tensor& t, at::IntArrayRef shape) {
   return true;
 }
 
-bool is_integer(const at::Tensor& t) {
-  return at::isIntegralType(t.scalar_type(), /*includeBool=*/false);
-}
+bool is_integer(const at::Tensor& t) { return at::isIntegralType(t.scalar_type(), /*includeBool=*/false); }
 
 void check_device(const at::Tensor& t, const at::Tensor& q, const char* name) {
   if (t.device() == q.device()) return;
@@ -82,7 +81,8 @@ void check_numbers(const AttendOptions& options) {
            "Leave it empty for scores without a cap.");
   }
   if (!(options.dropout_p >= 0.0 && options.dropout_p < 1.0)) {
-    refuse("dropout_p must be in [0, 1)", std::to_string(options.dropout_p), "It is the part that is dropped.");
+    refuse("dropout_p must be in [0, 1)", std::to_string(options.dropout_p),
+           "It is the part that is dropped.");
   }
   if (!options.window) return;
   for (const auto side : {options.window->left, options.window->right}) {
@@ -148,7 +148,8 @@ void check_masks(const at::Tensor& q, const at::Tensor& k, const AttendOptions& 
   if (options.key_lengths &&
       (!is_integer(*options.key_lengths) || !options.key_lengths->sizes().equals({q.size(0)}))) {
     refuse("key_lengths must be integers of shape (B)",
-           describe(*options.key_lengths) + " with q " + describe(q), "Give each batch entry its number of keys.");
+           describe(*options.key_lengths) + " with q " + describe(q),
+           "Give each batch entry its number of keys.");
   }
   if (options.segments) {
     check_ids(options.segments->query_ids, q.size(0), q.size(2), "segments.query_ids");
@@ -158,7 +159,8 @@ void check_masks(const at::Tensor& q, const at::Tensor& k, const AttendOptions& 
 
 void check_blocks(const at::Tensor& q, const at::Tensor& k, const AttendBlocks& blocks) {
   if (blocks.size < 1) {
-    refuse("the size of a block must be at least 1", std::to_string(blocks.size), "Give the positions of a block.");
+    refuse("the size of a block must be at least 1", std::to_string(blocks.size),
+           "Give the positions of a block.");
   }
   const auto count = [&](int64_t length) { return (length + blocks.size - 1) / blocks.size; };
   const std::array<int64_t, 4> shape = {q.size(0), q.size(1), count(q.size(2)), count(k.size(2))};

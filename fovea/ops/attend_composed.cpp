@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/dropout.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/isnan.h>
 #include <ATen/ops/matmul.h>
@@ -13,6 +12,8 @@
 
 #include <cmath>
 #include <limits>
+
+#include "fovea/ops/attend_dropout.h"
 
 namespace fovea {
 namespace {
@@ -96,7 +97,7 @@ AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at:
   for (const auto& step : functors) scores = step->score(scores, at);
   const at::Tensor allowed = allowed_pairs(functors, at);
   at::Tensor weights = allowed.defined() ? masked_softmax(scores, allowed) : at::softmax(scores, -1);
-  if (options.dropout_p > 0.0) weights = at::dropout(weights, options.dropout_p, /*train=*/true);
+  if (options.dropout_p > 0.0) weights = weights * dropout_factors(weights, dropout_of(options));
   const at::Tensor out = weighted_sum(weights, values, allowed).to(q.scalar_type());
   return {out, options.weights ? weights : at::Tensor()};
 }

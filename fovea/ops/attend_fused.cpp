@@ -12,6 +12,7 @@
 
 #include "fovea/kernels/attend_args.h"
 #include "fovea/ops/attend_composed.h"
+#include "fovea/ops/attend_dropout.h"
 #include "fovea/ops/call_functors.h"
 
 namespace fovea {
@@ -34,7 +35,7 @@ bool wants_gradient(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
 bool is_short_and_plain(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options) {
   const bool plain = !options.softcap && !options.functors && !options.alibi_slopes &&
                      !options.relative_table && !options.bias && !options.window && !options.key_lengths &&
-                     !options.segments && !options.blocks && !options.mask;
+                     !options.segments && !options.blocks && !options.mask && options.dropout_p == 0.0;
   return plain && std::max(q.size(2), k.size(2)) <= (q.scalar_type() == at::kFloat ? 128 : 32);
 }
 
@@ -104,7 +105,8 @@ at::Tensor run_forward(const at::Tensor& q, const at::Tensor& k, const at::Tenso
                            .lse = saved ? saved->lse.mutable_data_ptr<float>() : nullptr,
                            .unrounded = rounds ? saved->unrounded.mutable_data_ptr<float>() : nullptr,
                            .scale = scale_of(q, options),
-                           .programs = programs});
+                           .programs = programs,
+                           .dropout = dropout_of(options)});
   return out;
 }
 
@@ -171,6 +173,7 @@ torch::autograd::variable_list run_backward(const at::Tensor& q, const at::Tenso
                             .grad_v = output(grad_v),
                             .scale = scale_of(q, options),
                             .programs = lessons.programs(),
+                            .dropout = dropout_of(options),
                             .chunk = lessons.chunk()});
   torch::autograd::variable_list found = {grad_q, grad_k, grad_v};
   for (auto& gradient : lessons.gradients()) found.push_back(std::move(gradient));
@@ -258,7 +261,6 @@ std::optional<std::string_view> why_not_fused(const at::Tensor& q, const at::Ten
   if (!kernel_type(q.scalar_type())) return "the type is not float32, bfloat16 or float16";
   if (!width_fits(q) || !width_fits(v)) return "a head size is not in 1 ... 256";
   if (q.size(2) >= kLongest || k.size(2) >= kLongest) return "a length is not below 2^29";
-  if (options.dropout_p > 0.0) return "dropout is asked for";
   if (options.weights) return "the weights are asked for";
   if (options.functors && at::GradMode::is_enabled() && options.functors->needs_definition()) {
     return "a functor's table wants a gradient";

@@ -13,7 +13,8 @@ std::shared_ptr<const AttendFunctors> hide(M mask) {
 }
 
 at::Tensor distances(const at::Tensor& like, int64_t queries, int64_t keys) {
-  return at::arange(1 - queries, std::max(keys, 1 - queries), like.options().dtype(at::kLong).requires_grad(false));
+  return at::arange(1 - queries, std::max(keys, 1 - queries),
+                    like.options().dtype(at::kLong).requires_grad(false));
 }
 
 // Tables of functors stand on the CPU.
@@ -42,8 +43,8 @@ std::shared_ptr<const AttendFunctors> relative(const at::Tensor& table, int64_t 
                                                Tiles tiles) {
   const int64_t reach = table.size(1) / 2;
   const at::Tensor entries = distances(table, queries, keys).clamp(-reach, reach) + reach;
-  return std::make_shared<DiagonalBiasFunctors>(widened(table).index_select(1, entries).unsqueeze(0), queries, keys,
-                                                tiles);
+  return std::make_shared<DiagonalBiasFunctors>(widened(table).index_select(1, entries).unsqueeze(0), queries,
+                                                keys, tiles);
 }
 
 }  // namespace
@@ -57,7 +58,7 @@ FunctorList call_functors(const at::Tensor& q, const at::Tensor& k, const Attend
   if (options.functors) list.push_back(options.functors);
   if (options.alibi_slopes) list.push_back(alibi(*options.alibi_slopes, n, m, tiles));
   if (options.relative_table) list.push_back(relative(*options.relative_table, n, m, tiles));
-  if (options.bias) list.push_back(std::make_shared<DenseBiasFunctors>(*options.bias, n, m, tiles));
+  if (options.bias) list.push_back(std::make_shared<DenseBiasFunctors>(*options.bias, n, m));
   if (options.causal == CausalAlignment::top_left) list.push_back(causal);
   if (options.causal == CausalAlignment::bottom_right) {
     list.push_back(hide(Causal(static_cast<int32_t>(m - n))));
@@ -76,7 +77,7 @@ FunctorList call_functors(const at::Tensor& q, const at::Tensor& k, const Attend
   if (options.blocks) {
     list.push_back(std::make_shared<BlockMaskFunctors>(options.blocks->mask, options.blocks->size, n, m));
   }
-  if (options.mask) list.push_back(std::make_shared<DenseMaskFunctors>(*options.mask, n, m, tiles));
+  if (options.mask) list.push_back(std::make_shared<DenseMaskFunctors>(*options.mask, n, m));
   return list;
 }
 

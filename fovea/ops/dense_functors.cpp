@@ -10,9 +10,7 @@ namespace {
 int64_t stride_or_0(const at::Tensor& t, int64_t dim) { return t.size(dim) == 1 ? 0 : t.stride(dim); }
 
 // (., ., rows, lanes) with neighbouring lanes, or one lane for all.
-at::Tensor with_lanes(const at::Tensor& t) {
-  return t.size(3) == 1 || t.stride(3) == 1 ? t : t.contiguous();
-}
+at::Tensor with_lanes(const at::Tensor& t) { return t.size(3) == 1 || t.stride(3) == 1 ? t : t.contiguous(); }
 
 kernels::Dense dense(const at::Tensor& t) {
   return {t.const_data_ptr(), stride_or_0(t, 0), stride_or_0(t, 1), stride_or_0(t, 2), stride_or_0(t, 3)};
@@ -33,24 +31,28 @@ at::Tensor collapsed(at::Tensor t) {
 
 // Adds up what a broadcast learned apart: chunks, and heads.
 at::Tensor sum_shared(at::Tensor sums, const at::Tensor& learned) {
-  if (learned.size(0) == 1) sums = sums.sum(0, /*keepdim=*/true);
-  return learned.size(1) == 1 ? sums.sum(1, /*keepdim=*/true) : sums;
+  for (int64_t d = 0; d < 2; ++d) {
+    if (learned.size(d) == 1 && sums.size(d) > 1) sums = sums.sum(d, /*keepdim=*/true);
+  }
+  return sums;
 }
 
 int64_t padded(int64_t queries) { return (queries + 15) / 16 * 16; }
 
 }  // namespace
 
-DenseBiasFunctors::DenseBiasFunctors(const at::Tensor& bias, int64_t queries, int64_t keys, Tiles tiles)
+DenseBiasFunctors::DenseBiasFunctors(const at::Tensor& bias, int64_t queries, int64_t keys)
     : bias_(four_dims(bias)), dense_{} {
-  dense_.queries = queries;
-  if (tiles == Tiles::none) return;
+  if (!bias_.is_cpu()) return;
   const bool bf16 = bias_.scalar_type() == at::kBFloat16;
-  const at::Tensor values = collapsed(bias_.detach()).to(bf16 ? at::kBFloat16 : at::kFloat);
-  values_ = with_lanes(tiles == Tiles::plain ? values : values.transpose(2, 3));
-  const int64_t row = bias_.size(2) == 1 ? 16 : padded(queries);
-  dense_ = {bf16 ? kernels::Type::bf16 : kernels::Type::f32, dense(values_), queries, keys,
-            bias_.size(3) == 1 ? 0 : row, bias_.size(2) > 1};
+  values_ = with_lanes(collapsed(bias_.detach()).to(bf16 ? at::kBFloat16 : at::kFloat));
+  dense_ = {bf16 ? kernels::Type::bf16 : kernels::Type::f32,
+            dense(values_),
+            queries,
+            keys,
+            bias_.size(3),
+            bias_.size(2) > 1,
+            bias_.size(3) > 1};
 }
 
 at::Tensor DenseBiasFunctors::score(const at::Tensor& scores, const TensorAt&) const {
@@ -58,41 +60,34 @@ at::Tensor DenseBiasFunctors::score(const at::Tensor& scores, const TensorAt&) c
 }
 
 at::Tensor DenseBiasFunctors::make_sums(int64_t chunks, int64_t heads) const {
-  const int64_t row = bias_.size(2) == 1 ? 16 : padded(dense_.queries);
-  return at::zeros({chunks, heads, bias_.size(3), row}, at::kFloat);
+  return at::zeros({chunks, heads, bias_.size(2), bias_.size(3)}, at::kFloat);
 }
 
 at::Tensor DenseBiasFunctors::gradient(const at::Tensor& sums) const {
-  at::Tensor grad = sum_shared(sums, bias_);
-  grad = bias_.size(2) == 1 ? grad.sum(3, /*keepdim=*/true) : grad.slice(3, 0, dense_.queries);
-  return grad.transpose(2, 3).to(bias_.scalar_type());
+  return sum_shared(sums, bias_).to(bias_.scalar_type());
 }
 
-DenseMaskFunctors::DenseMaskFunctors(const at::Tensor& mask, int64_t queries, int64_t keys, Tiles tiles)
+DenseMaskFunctors::DenseMaskFunctors(const at::Tensor& mask, int64_t queries, int64_t keys)
     : mask_(four_dims(mask)), dense_{} {
-  if (tiles == Tiles::none) return;
-  plain_ = with_lanes(collapsed(mask_));
-  if (tiles == Tiles::transposed) transposed_ = with_lanes(plain_.transpose(2, 3));
-  dense_ = {dense(plain_), dense(tiles == Tiles::transposed ? transposed_ : plain_), queries, keys};
+  if (!mask_.is_cpu()) return;
+  values_ = with_lanes(collapsed(mask_));
+  dense_ = {dense(values_), queries, keys};
 }
 
 BlockMaskFunctors::BlockMaskFunctors(const at::Tensor& blocks, int64_t size, int64_t queries, int64_t keys)
     : blocks_(blocks.contiguous()), dense_{} {
-  dense_ = {{nullptr, stride_or_0(blocks_, 0), stride_or_0(blocks_, 1), blocks_.stride(2), 1},
-            queries,
-            keys,
-            size};
+  dense_ = {
+      {nullptr, stride_or_0(blocks_, 0), stride_or_0(blocks_, 1), blocks_.stride(2), 1}, queries, keys, size};
   if (!blocks_.is_meta()) dense_.blocks.data = blocks_.const_data_ptr();
 }
 
 at::Tensor BlockMaskFunctors::allowed(const TensorAt& at) const {
-  const auto of = [&](const at::Tensor& position) {
-    return position.flatten().div(dense_.size, "floor");
-  };
+  const auto of = [&](const at::Tensor& position) { return position.flatten().div(dense_.size, "floor"); };
   return blocks_.index_select(2, of(at.q)).index_select(3, of(at.k));
 }
 
-DiagonalBiasFunctors::DiagonalBiasFunctors(const at::Tensor& diagonals, int64_t queries, int64_t keys, Tiles tiles)
+DiagonalBiasFunctors::DiagonalBiasFunctors(const at::Tensor& diagonals, int64_t queries, int64_t keys,
+                                           Tiles tiles)
     : diagonals_(diagonals), dense_{} {
   dense_.queries = queries;
   dense_.keys = keys;
@@ -114,10 +109,7 @@ at::Tensor DiagonalBiasFunctors::make_sums(int64_t chunks, int64_t heads) const 
 }
 
 at::Tensor DiagonalBiasFunctors::gradient(const at::Tensor& sums) const {
-  return sum_shared(sums, diagonals_)
-      .slice(2, 0, diagonals_.size(2))
-      .flip(2)
-      .to(diagonals_.scalar_type());
+  return sum_shared(sums, diagonals_).slice(2, 0, diagonals_.size(2)).flip(2).to(diagonals_.scalar_type());
 }
 
 }  // namespace fovea

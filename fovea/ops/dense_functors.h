@@ -4,8 +4,8 @@
 #include "fovea/kernels/dense_programs.h"
 #include "fovea/ops/attend_functors.h"
 
-// What attend() takes as tensors of numbers for each pair, block or distance, as steps of a call. All broadcast
-// to (B, H, N, M), which the caller has checked.
+// What attend() takes as tensors of numbers for each pair, block or distance, as steps of a call. All
+// broadcast to (B, H, N, M), which the caller has checked.
 
 namespace fovea {
 
@@ -15,7 +15,7 @@ enum class Tiles { none, plain, transposed };
 /// s + bias.
 class DenseBiasFunctors : public AttendFunctors {
  public:
-  DenseBiasFunctors(const at::Tensor& bias, int64_t queries, int64_t keys, Tiles tiles);
+  DenseBiasFunctors(const at::Tensor& bias, int64_t queries, int64_t keys);
   TileProgram program() const override { return kernels::dense_bias_program(dense_); }
   at::Tensor score(const at::Tensor& scores, const TensorAt& at) const override;
   at::Tensor learned() const override { return bias_; }
@@ -31,12 +31,12 @@ class DenseBiasFunctors : public AttendFunctors {
 /// Pairs where mask is true.
 class DenseMaskFunctors : public AttendFunctors {
  public:
-  DenseMaskFunctors(const at::Tensor& mask, int64_t queries, int64_t keys, Tiles tiles);
+  DenseMaskFunctors(const at::Tensor& mask, int64_t queries, int64_t keys);
   TileProgram program() const override { return kernels::dense_mask_program(dense_); }
   at::Tensor allowed(const TensorAt&) const override { return mask_; }
 
  private:
-  at::Tensor mask_, plain_, transposed_;
+  at::Tensor mask_, values_;
   kernels::DenseMask dense_;
 };
 

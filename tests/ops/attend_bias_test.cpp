@@ -86,8 +86,7 @@ TEST(AttendBias, TwiceDifferentiable) {
     const auto run = type == at::kDouble ? attend : attend_fused;
     const auto first = torch::autograd::grad({run(q, k, v, options).out.square().sum()}, {bias, table}, {},
                                              /*retain_graph=*/true, /*create_graph=*/true);
-    return torch::autograd::grad({first[0].square().sum() + first[1].square().sum()},
-                                 {q, k, v, bias, table});
+    return torch::autograd::grad({first[0].square().sum() + first[1].square().sum()}, {q, k, v, bias, table});
   };
   const auto got = penalty(at::kFloat), exact = penalty(at::kDouble);
   for (size_t i = 0; i < got.size(); ++i) EXPECT_LT(relative_error(got[i], exact[i]), 1e-5) << i;
@@ -139,8 +138,8 @@ TEST(DenseMasks, KnowEveryRectangle) {
   const at::Tensor coarse = at::rand({2, 1, 6, 7}) > 0.5;
   const at::Tensor pairs = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3).expand({2, 3, 48, 56});
   expect_cover_is_true(BlockMaskFunctors(coarse, 8, 48, 56), pairs);
-  expect_cover_is_true(DenseMaskFunctors(pairs, 48, 56, Tiles::plain), pairs);
-  expect_cover_is_true(DenseMaskFunctors(pairs.slice(2, 0, 1), 48, 56, Tiles::transposed),
+  expect_cover_is_true(DenseMaskFunctors(pairs, 48, 56), pairs);
+  expect_cover_is_true(DenseMaskFunctors(pairs.slice(2, 0, 1), 48, 56),
                        pairs.slice(2, 0, 1).expand({2, 3, 48, 56}));
 }
 

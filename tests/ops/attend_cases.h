@@ -111,6 +111,8 @@ inline void add_everything(const AttendCase& c, AttendOptions& options) {
   options.window = AttendWindow{150, std::nullopt};
   options.key_lengths = at::full({c.batch}, c.keys - c.keys / 4, at::kLong);
   options.mask = at::rand({c.queries, c.keys}) > 0.1;
+  options.dropout_p = 0.1;
+  options.seed = 1;
 }
 
 inline AttendOptions make_options(const AttendCase& c) {
@@ -140,6 +142,11 @@ inline AttendOptions make_options(const AttendCase& c) {
   if (c.functors == "alibi_entry") options.alibi_slopes = (at::rand({c.batch, c.heads}) * 0.1).to(c.type);
   if (c.functors == "not_causal") options.functors = bind(Identity{}, !Causal());
   if (c.functors == "relative") options.relative_table = at::randn({c.heads, 65});
+  if (c.functors == "dropout") {
+    options.dropout_p = 0.3;
+    options.seed = 12345678901234567u;
+    options.causal = CausalAlignment::top_left;
+  }
   if (c.functors == "everything") add_everything(c, options);
   add_dense(c, options);
   return options;

@@ -172,11 +172,9 @@ TEST(AttendFused, RefusesWhatItCannotDoAndSaysWhy) {
     EXPECT_EQ(choice.name, "composed");
     return choice.refusals.empty() ? std::string() : choice.refusals.front();
   };
-  AttendOptions dropout, weights, learned;
-  dropout.dropout_p = 0.5;
+  AttendOptions weights, learned;
   weights.weights = true;
   learned.functors = bind(Alibi{float_table(at::ones({2}).requires_grad_())});
-  EXPECT_EQ(refusal(q, dropout), "fused: dropout is asked for");
   EXPECT_EQ(refusal(q, weights), "fused: the weights are asked for");
   EXPECT_EQ(refusal(q, learned), "fused: a functor's table wants a gradient");
   EXPECT_EQ(refusal(q.to(at::kDouble), {}), "fused: the type is not float32, bfloat16 or float16");

@@ -7,6 +7,7 @@
 
 #include "fovea/kernels/attend_args.h"
 #include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/dropout_rows.h"
 #include "fovea/kernels/cpu/gradient_rows.h"
 #include "fovea/kernels/cpu/pack.h"
 #include "fovea/kernels/cpu/parallel.h"
@@ -114,6 +115,8 @@ class HeadGradient {
         slopes_(has_slopes_ ? kTile : 0),
         results_(learns_ ? kTile : 0),
         given_(learns_ ? kTile : 0),
+        kept_(drops() ? kTile / 16 : 0),
+        dropped_(drops() && !kNarrow ? kTile : 0),
         weights_c_(kNarrow ? kTile : 0),
         grad_c_(kNarrow ? kTile : 0),
         grad_pairs_(kNarrow ? kTile : 0) {
@@ -140,7 +143,7 @@ class HeadGradient {
         for (int64_t q0 = 0; q0 < args_.n.queries; q0 += kQueryBlock) visit(queries_[g], q0);
       }
       store_rows(args_.grad_k, kv_head, grad_k_.get(), args_.n.dim, args_.scale);
-      store_rows(args_.grad_v, kv_head, grad_v_.get(), args_.n.value_dim, 1.0f);
+      store_rows(args_.grad_v, kv_head, grad_v_.get(), args_.n.value_dim, args_.dropout.scale);
     }
     for (int64_t g = 0; g < group_; ++g) store_queries(queries_[g], kv_head * group_ + g);
   }
@@ -185,6 +188,7 @@ class HeadGradient {
     const TileProduct score{height_, columns_, dim, dim, width, columns_, /*add=*/false};
     score(keys_.get(), queries.q_columns(q0, q0_ - q0), scores_.get());
     kernels_.weights(shape(seen, partial), queries.lse(q0_));
+    if (drops()) drop();
     zero_padding(scores_.get());
     if constexpr (kNarrow) zero_padding(weights_c_.get());
     const TileProduct value{height_, value_dim, columns_, columns_, value_dim, value_dim};
@@ -196,6 +200,9 @@ class HeadGradient {
     const int64_t width = queries.width(q0), dim = args_.n.dim, value_dim = queries.value_dim();
     const TileProduct weight{height_, columns_, value_dim, value_dim, width, columns_, /*add=*/false};
     weight(values_.get(), queries.g_columns(q0, q0_ - q0), grad_.get());
+    if (drops()) {
+      dropout_kernels().apply(grad_.get(), grad_.get(), kept_.get(), count_ * columns_, args_.dropout.scale);
+    }
     GradientTile tile = this->tile();
     tile.rows = static_cast<int32_t>(height_);
     kernels_.scores(tile, queries.delta(q0_));
@@ -221,11 +228,25 @@ class HeadGradient {
     }
   }
 
+  bool drops() const { return args_.dropout.threshold != 0; }
+
+  // From the weights that the values' product reads; those in scores_ stay.
+  void drop() {
+    const DropoutKernels kernels = dropout_kernels();
+    kernels.transposed(args_.dropout, score_tile(nullptr, nullptr), kept_.get());
+    if constexpr (kNarrow) {
+      kernels.apply_narrow(weights_c_.get(), kept_.get(), count_ * columns_);
+    } else {
+      kernels.apply(scores_.get(), dropped_.get(), kept_.get(), count_ * columns_, 1.0f);
+      zero_padding(dropped_.get());
+    }
+  }
+
   const C* weights() const {
     if constexpr (kNarrow) {
       return weights_c_.get();
     } else {
-      return scores_.get();
+      return drops() ? dropped_.get() : scores_.get();
     }
   }
 
@@ -313,6 +334,8 @@ class HeadGradient {
   Buffer<float> grad_k_, grad_v_, scores_, grad_;
   bool has_slopes_, learns_;
   Buffer<float> slopes_, results_, given_;
+  Buffer<uint16_t> kept_;
+  Buffer<float> dropped_;
   Buffer<C> weights_c_, grad_c_, grad_pairs_;
   int64_t chunk_ = 0, batch_ = 0, head_ = 0, k0_ = 0, count_ = 0, height_ = 0, q0_ = 0, columns_ = 0;
 };

@@ -8,6 +8,7 @@
 
 #include "fovea/kernels/attend_args.h"
 #include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/dropout_rows.h"
 #include "fovea/kernels/cpu/packed_keys.h"
 #include "fovea/kernels/cpu/parallel.h"
 #include "fovea/kernels/cpu/softmax_rows.h"
@@ -47,7 +48,8 @@ class QueryBlock {
         scores_(capacity_ * tile_columns()),
         weights_(std::is_same_v<C, float> ? 0 : capacity_ * tile_columns()),
         out_(capacity_ * args.n.value_dim),
-        state_(3 * capacity_) {
+        state_(3 * capacity_),
+        kept_(args.dropout.threshold ? capacity_ * tile_columns() / 16 : 0) {
     runs_.reserve(kBlock / kKeyPiece);
   }
 
@@ -112,6 +114,7 @@ class QueryBlock {
     const float factor = shape(run, columns);
     find_poison(k0, run, columns);
     weigh(run, columns, factor);
+    if (args_.dropout.threshold) drop(run, columns);
     const int64_t value_dim = args_.n.value_dim;
     float* out = out_.get() + run.first_row * value_dim;
     const TileProduct value{height, value_dim, columns, columns, value_dim, value_dim};
@@ -127,19 +130,22 @@ class QueryBlock {
     }
   }
 
+  ScoreTile tile(const Run& run, int64_t columns) const {
+    return {scores_.get(),
+            nullptr,
+            columns,
+            static_cast<int32_t>(q0_ + run.first_row),
+            static_cast<int32_t>(run.begin),
+            static_cast<int32_t>(run.n_rows),
+            static_cast<int32_t>(columns),
+            static_cast<int32_t>(batch_),
+            static_cast<int32_t>(head_)};
+  }
+
   // Also hides the keys that only pad the block.
   float shape(const Run& run, int64_t columns) {
-    const ScoreTile tile{scores_.get(),
-                         nullptr,
-                         columns,
-                         static_cast<int32_t>(q0_ + run.first_row),
-                         static_cast<int32_t>(run.begin),
-                         static_cast<int32_t>(run.n_rows),
-                         static_cast<int32_t>(columns),
-                         static_cast<int32_t>(batch_),
-                         static_cast<int32_t>(head_)};
     const float factor =
-        shape_scores(args_.programs, &TileProgram::plain, tile,
+        shape_scores(args_.programs, &TileProgram::plain, tile(run, columns),
                      range(run.begin, run.end, run.first_row, run.n_rows), run.partial, args_.scale);
     for (int64_t c = std::max(args_.n.keys - run.begin, int64_t{0}); c < columns; ++c) {
       for (int64_t r = 0; r < run.n_rows; ++r) scores_[r * columns + c] = -kInfinity;
@@ -159,6 +165,16 @@ class QueryBlock {
     const int64_t value_dim = args_.n.value_dim;
     softmax_.rescale(out_.get() + run.first_row * value_dim, value_dim, static_cast<int32_t>(run.n_rows),
                      static_cast<int32_t>(value_dim), state.rescale);
+  }
+
+  void drop(const Run& run, int64_t columns) {
+    const DropoutKernels kernels = dropout_kernels();
+    kernels.plain(args_.dropout, tile(run, columns), kept_.get());
+    if constexpr (std::is_same_v<C, float>) {
+      kernels.apply(scores_.get(), scores_.get(), kept_.get(), run.n_rows * columns, 1.0f);
+    } else {
+      kernels.apply_narrow(weights_.get(), kept_.get(), run.n_rows * columns);
+    }
   }
 
   // Which rows see a value that is not finite; asked before the scores become weights.
@@ -193,7 +209,7 @@ class QueryBlock {
              q0_ * args_.out.row;
     for (int64_t r = 0; r < rows_; ++r, out += args_.out.row) {
       float* row = out_.get() + r * value_dim;
-      const float inverse = sum()[r] == 0.0f ? 0.0f : 1.0f / sum()[r];
+      const float inverse = sum()[r] == 0.0f ? 0.0f : args_.dropout.scale / sum()[r];
       for (int64_t d = 0; d < value_dim; ++d) row[d] *= inverse;
       for (int64_t d = 0; d < value_dim; ++d) out[d] = rounded<T>(row[d]);
       if (args_.unrounded) std::copy(row, row + value_dim, args_.unrounded + (first + r) * value_dim);
@@ -220,6 +236,7 @@ class QueryBlock {
   Buffer<float> scores_;
   Buffer<C> weights_;
   Buffer<float> out_, state_;
+  Buffer<uint16_t> kept_;
   std::vector<Run> runs_;
   std::vector<Poison> poison_;
   int64_t batch_ = 0, head_ = 0, kv_head_ = 0, q0_ = 0, rows_ = 0;

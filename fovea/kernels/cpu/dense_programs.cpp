@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "fovea/core/isa.h"
 #include "fovea/mods/simd.h"
@@ -13,27 +14,43 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// Where the first number of a tile stands.
+// The numbers of a tile's pairs, counted from its first query and key.
+template <class T>
 struct Place {
-  const void* data;
-  int64_t first, stride, lane;
+  const T* first;
+  int64_t stride, lane;
 
-  Place(const Dense& dense, const ScoreTile& t, bool transposed)
-      : data(dense.data),
-        first(t.batch * dense.batch + t.head * dense.head + (transposed ? t.k0 : t.q0) * dense.row +
-              (transposed ? t.q0 : t.k0) * dense.lane),
+  Place(const Dense& dense, const ScoreTile& t)
+      : first(static_cast<const T*>(dense.data) + t.batch * dense.batch + t.head * dense.head +
+              t.q0 * dense.row + t.k0 * dense.lane),
         stride(dense.row),
         lane(dense.lane) {}
 
-  template <class T>
-  const T* row(int32_t r) const {
-    return static_cast<const T*>(data) + first + r * stride;
-  }
+  const T* row(int32_t query) const { return first + query * stride; }
+  T at(int32_t query, int32_t key) const { return first[query * stride + key * lane]; }
 };
 
-// Columns of a tile that stand for a query or key; the rest pads it.
-int32_t inside(const ScoreTile& t, int64_t count, bool transposed) {
-  return static_cast<int32_t>(std::min<int64_t>(t.columns, count - (transposed ? t.q0 : t.k0)));
+// Columns of a tile that stand for a key, or a query; the rest pads it.
+int32_t keys_inside(const ScoreTile& t, int64_t keys) {
+  return static_cast<int32_t>(std::min<int64_t>(t.columns, keys - t.k0));
+}
+int32_t queries_inside(const ScoreTile& t, int64_t queries) {
+  return static_cast<int32_t>(std::min<int64_t>(t.columns, queries - t.q0));
+}
+
+struct alignas(64) Block {
+  float row[16][16];
+};
+
+// body(r0, c0, rows, columns) for blocks of at most 16 by 16 of a transposed tile, without its padding.
+// Queries are outer: what stands by query and key is read along its rows.
+template <class Body>
+__attribute__((always_inline)) inline void for_each_block(const ScoreTile& t, int64_t queries,
+                                                          const Body& body) {
+  const int32_t columns = queries_inside(t, queries);
+  for (int32_t c = 0; c < columns; c += 16) {
+    for (int32_t r = 0; r < t.rows; r += 16) body(r, c, std::min(16, t.rows - r), std::min(16, columns - c));
+  }
 }
 
 template <bool kTransposed>
@@ -101,15 +118,15 @@ Cover cover_of(const uint8_t* rows, int64_t stride, int64_t count, int64_t colum
 }
 
 Cover cover_dense(const void* f, const TileRange& range) {
-  const Dense& mask = static_cast<const DenseMask*>(f)->plain;
+  const Dense& mask = static_cast<const DenseMask*>(f)->values;
   const auto* rows = static_cast<const uint8_t*>(mask.data) + range.batch * mask.batch +
                      range.head * mask.head + range.q0 * mask.row + range.k0 * mask.lane;
   return cover_of(rows, mask.row, range.q1 - range.q0, mask.lane ? range.k1 - range.k0 : 1);
 }
 
 const uint8_t* block_row(const BlockMask& mask, int64_t batch, int64_t head, int64_t query) {
-  return static_cast<const uint8_t*>(mask.blocks.data) + batch * mask.blocks.batch +
-         head * mask.blocks.head + query / mask.size * mask.blocks.row;
+  return static_cast<const uint8_t*>(mask.blocks.data) + batch * mask.blocks.batch + head * mask.blocks.head +
+         query / mask.size * mask.blocks.row;
 }
 
 Cover cover_blocks(const void* f, const TileRange& range) {
@@ -124,7 +141,7 @@ template <bool kTransposed>
 void mask_blocks(const void* f, const ScoreTile& t) {
   const auto& mask = *static_cast<const BlockMask*>(f);
   const int64_t row0 = kTransposed ? t.k0 : t.q0, column0 = kTransposed ? t.q0 : t.k0;
-  const int64_t columns = inside(t, kTransposed ? mask.queries : mask.keys, kTransposed);
+  const int64_t columns = kTransposed ? queries_inside(t, mask.queries) : keys_inside(t, mask.keys);
   for (int64_t r = 0; r < t.rows; ++r) {
     float* scores = t.scores + r * t.stride;
     for (int64_t c = 0; c < columns;) {

@@ -27,42 +27,107 @@ INLINE void add_number(float* scores, float bias, int32_t columns) {
   for (int32_t c = 0; c < columns; c += FOVEA_LANES) store(scores + c, load(scores + c, F{}) + bias);
 }
 
-template <class T, bool kTransposed>
+template <class T>
+INLINE void copy_row(const T* from, float (&to)[16]) {
+  for (int i = 0; i < 16; i += FOVEA_LANES) store(to + i, load_number(from + i));
+}
+
+// Rows become columns. Steps of 8, 4, 2 and 1: rows i and i + step exchange what is off the diagonal.
+INLINE void turn(Block& block) {
+#if FOVEA_LANES == 16
+  typedef float Row __attribute__((vector_size(64)));
+  typedef int32_t Lanes __attribute__((vector_size(64)));
+  Row row[16];
+  for (int i = 0; i < 16; ++i) row[i] = *reinterpret_cast<const Row*>(block.row[i]);
+#pragma GCC unroll 4
+  for (int step = 8; step; step /= 2) {
+    Lanes upper, lower;
+    for (int l = 0; l < 16; ++l) {
+      upper[l] = l & step ? l - step + 16 : l;
+      lower[l] = l & step ? l + 16 : l + step;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      if (i & step) continue;
+      const Row a = row[i], b = row[i + step];
+      row[i] = __builtin_shuffle(a, b, upper);
+      row[i + step] = __builtin_shuffle(a, b, lower);
+    }
+  }
+  for (int i = 0; i < 16; ++i) *reinterpret_cast<Row*>(block.row[i]) = row[i];
+#else
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 0; j < i; ++j) std::swap(block.row[i][j], block.row[j][i]);
+  }
+#endif
+}
+
+template <class T>
 KERNEL void dense_bias(const void* f, const ScoreTile& t) {
   const auto& bias = *static_cast<const DenseBias*>(f);
-  const Place place(bias.values, t, kTransposed);
-  const int32_t columns = inside(t, kTransposed ? bias.queries : bias.keys, kTransposed);
+  const Place<T> place(bias.values, t);
+  const int32_t columns = keys_inside(t, bias.keys);
   for (int32_t r = 0; r < t.rows; ++r) {
-    const T* row = place.row<T>(r);
     if (place.lane) {
-      add_row(t.scores + r * t.stride, row, columns);
+      add_row(t.scores + r * t.stride, place.row(r), columns);
     } else {
-      add_number(t.scores + r * t.stride, static_cast<float>(*row), t.columns);
+      add_number(t.scores + r * t.stride, static_cast<float>(*place.row(r)), t.columns);
     }
   }
 }
 
+// Keys are rows: blocks of 16 by 16 are turned on the way.
+template <class T>
+KERNEL void dense_bias_transposed(const void* f, const ScoreTile& t) {
+  const auto& bias = *static_cast<const DenseBias*>(f);
+  const Place<T> place(bias.values, t);
+  if (!place.stride) {
+    for (int32_t r = 0; r < t.rows; ++r) {
+      add_number(t.scores + r * t.stride, static_cast<float>(place.at(0, r)), t.columns);
+    }
+    return;
+  }
+  Block block;
+  for_each_block(t, bias.queries, [&](int32_t r0, int32_t c0, int32_t rows, int32_t columns) FOVEA_TARGET {
+    for (int32_t c = 0; c < columns; ++c) {
+      if (place.lane && rows == 16) {
+        copy_row(place.row(c0 + c) + r0, block.row[c]);
+        __builtin_prefetch(place.row(c0 + c + 16) + r0);
+      } else {
+        for (int32_t r = 0; r < rows; ++r) block.row[c][r] = static_cast<float>(place.at(c0 + c, r0 + r));
+      }
+    }
+    turn(block);
+    for (int32_t r = 0; r < rows; ++r) add_row(t.scores + (r0 + r) * t.stride + c0, block.row[r], columns);
+  });
+}
+
+// sums[q, k] += d(loss) / d(score), a transposed tile.
 KERNEL void learn_dense_bias(const void* f, const ScoreTile& t, float* sums) {
   const auto& bias = *static_cast<const DenseBias*>(f);
-  const bool lanes = bias.for_each_query;
-  for (int32_t r = 0; r < t.rows; ++r) {
-    float* row = sums + (t.k0 + r) * bias.sums_row + (lanes ? t.q0 : 0);
-    const float* grad = t.slopes + r * t.stride;
-    for (int32_t c = 0; c < t.columns; c += FOVEA_LANES) {
-      float* to = lanes ? row + c : row;
-      store(to, load(to, F{}) + load(grad + c, F{}));
+  Block block;
+  for_each_block(t, bias.queries, [&](int32_t r0, int32_t c0, int32_t rows, int32_t columns) FOVEA_TARGET {
+    for (int32_t r = 0; r < rows; ++r) copy_row(t.slopes + (r0 + r) * t.stride + c0, block.row[r]);
+    turn(block);
+    for (int32_t c = 0; c < columns; ++c) {
+      float* to = sums + (bias.each_query ? t.q0 + c0 + c : 0) * bias.sums_row;
+      if (bias.each_key) {
+        add_row(to + t.k0 + r0, block.row[c], rows);
+        __builtin_prefetch(to + 16 * bias.sums_row + t.k0 + r0, /*write=*/1);
+      } else {
+        for (int32_t r = 0; r < rows; ++r) *to += block.row[c][r];
+      }
     }
-  }
+  });
 }
 
-template <bool kTransposed>
 KERNEL void dense_mask(const void* f, const ScoreTile& t) {
   const auto& mask = *static_cast<const DenseMask*>(f);
-  const Place place(kTransposed ? mask.transposed : mask.plain, t, kTransposed);
-  const int32_t columns = inside(t, kTransposed ? mask.queries : mask.keys, kTransposed);
+  const Place<uint8_t> place(mask.values, t);
+  const int32_t columns = keys_inside(t, mask.keys);
   for (int32_t r = 0; r < t.rows; ++r) {
     float* scores = t.scores + r * t.stride;
-    const uint8_t* row = place.row<uint8_t>(r);
+    const uint8_t* row = place.row(r);
     if (!place.lane) {
       if (!*row) std::fill(scores, scores + columns, -kInfinity);
       continue;
@@ -75,6 +140,18 @@ KERNEL void dense_mask(const void* f, const ScoreTile& t) {
     }
     for (; c < columns; ++c) scores[c] = row[c] ? scores[c] : -kInfinity;
   }
+}
+
+KERNEL void dense_mask_transposed(const void* f, const ScoreTile& t) {
+  const auto& mask = *static_cast<const DenseMask*>(f);
+  const Place<uint8_t> place(mask.values, t);
+  for_each_block(t, mask.queries, [&](int32_t r0, int32_t c0, int32_t rows, int32_t columns) FOVEA_TARGET {
+    for (int32_t c = 0; c < columns; ++c) {
+      for (int32_t r = 0; r < rows; ++r) {
+        if (!place.at(c0 + c, r0 + r)) t.scores[(r0 + r) * t.stride + c0 + c] = -kInfinity;
+      }
+    }
+  });
 }
 
 template <bool kTransposed>
@@ -102,9 +179,9 @@ KERNEL void learn_diagonal_bias(const void* f, const ScoreTile& t, float* sums) 
 }
 
 static DensePrograms programs() {
-  return {{dense_bias<float, false>, dense_bias<float, true>},
-          {dense_bias<c10::BFloat16, false>, dense_bias<c10::BFloat16, true>},
-          {dense_mask<false>, dense_mask<true>},
+  return {{dense_bias<float>, dense_bias_transposed<float>},
+          {dense_bias<c10::BFloat16>, dense_bias_transposed<c10::BFloat16>},
+          {dense_mask, dense_mask_transposed},
           {diagonal_bias<false>, diagonal_bias<true>},
           learn_dense_bias,
           learn_diagonal_bias};

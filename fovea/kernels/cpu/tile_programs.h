@@ -41,7 +41,8 @@ inline TileRange seen_queries(TilePrograms programs, TileRange range) {
 }
 
 inline bool has_scores(TilePrograms programs) {
-  return std::any_of(programs.begin(), programs.end(), [](const auto& p) { return p.plain.score != nullptr; });
+  return std::any_of(programs.begin(), programs.end(),
+                     [](const auto& p) { return p.plain.score != nullptr; });
 }
 
 /// Whether a score's derivative by what it is given can differ from 1.
@@ -55,9 +56,9 @@ inline bool learns(TilePrograms programs) {
 }
 
 /// Takes the products of a tile to scores, hidden ones to -inf, and returns the factor that takes those to
-/// units of log2. `range` is the tile's, `partial` false where it hides nothing. A mask's -inf must not meet a
-/// factor below or equal to 0. `given`, if not null, receives the scores that a program learns from.
-inline float shape_scores(TilePrograms programs, TileFace TileProgram::* face, const ScoreTile& tile,
+/// units of log2. `range` is the tile's, `partial` false where it hides nothing. A mask's -inf must not meet
+/// a factor below or equal to 0. `given`, if not null, receives the scores that a program learns from.
+inline float shape_scores(TilePrograms programs, TileFace TileProgram::*face, const ScoreTile& tile,
                           const TileRange& range, bool partial, float scale, float* given = nullptr) {
   float factor = scale * kLog2E;
   if (has_scores(programs) || !(factor > 0.0f)) {
