@@ -69,6 +69,8 @@ struct BackwardArgs {
   /// What the forward gave: log-sum-exp (B, H, N), and the result before it was rounded, (B, H, N, Dv) in
   /// float32; both contiguous.
   const float *lse, *out;
+  /// d(loss) / d(lse), (B, H, N) contiguous. May be null.
+  const float* grad_lse;
   /// Of the type of q, k, v.
   Output grad_q, grad_k, grad_v;
   float scale;

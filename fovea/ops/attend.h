@@ -66,12 +66,17 @@ struct AttendOptions {
   std::optional<uint64_t> seed;
   /// Also return the weights.
   bool weights = false;
+  /// Also return the log-sum-exp of each query's scores, with which results over parts of the keys merge.
+  bool lse = false;
 };
 
 struct AttendResult {
   at::Tensor out;
   /// (B, H, N, M), after dropout; undefined unless asked for.
   at::Tensor weights;
+  /// (B, H, N), natural, float32 (float64 of float64); -inf where a query sees no key, and undefined unless
+  /// asked for. Differentiable.
+  at::Tensor lse;
 };
 
 /// Attention: a weighted sum of values.   out = softmax(mask(score(scale q k^T))) v

@@ -4,6 +4,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/isnan.h>
+#include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/where.h>
@@ -33,6 +34,16 @@ at::Tensor allowed_pairs(const FunctorList& functors, const TensorAt& at) {
     if (seen.defined()) allowed = allowed.defined() ? allowed & seen : seen;
   }
   return allowed;
+}
+
+// A row without any allowed key gives -inf and passes no gradient.
+at::Tensor log_sum_exp(const at::Tensor& scores, const at::Tensor& allowed) {
+  if (!allowed.defined()) return at::logsumexp(scores, -1);
+  const at::Tensor hidden = allowed.logical_not().expand(scores.sizes()),
+                   empty = hidden.all(-1, /*keepdim=*/true);
+  const double infinity = std::numeric_limits<double>::infinity();
+  return at::logsumexp(scores.masked_fill(hidden & empty.logical_not(), -infinity), -1)
+      .masked_fill(empty.squeeze(-1), -infinity);
 }
 
 // Softmax over the allowed keys; a row without any gives 0 and passes no gradient.
@@ -99,7 +110,8 @@ AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at:
   at::Tensor weights = allowed.defined() ? masked_softmax(scores, allowed) : at::softmax(scores, -1);
   if (options.dropout_p > 0.0) weights = weights * dropout_factors(weights, dropout_of(options));
   const at::Tensor out = weighted_sum(weights, values, allowed).to(q.scalar_type());
-  return {out, options.weights ? weights : at::Tensor()};
+  return {out, options.weights ? weights : at::Tensor(),
+          options.lse ? log_sum_exp(scores, allowed) : at::Tensor()};
 }
 
 }  // namespace fovea

@@ -9,9 +9,7 @@
 
 namespace fovea {
 
-uint64_t draw_seed() {
-  return static_cast<uint64_t>(at::empty({}, at::kLong).random_().item<int64_t>());
-}
+uint64_t draw_seed() { return static_cast<uint64_t>(at::empty({}, at::kLong).random_().item<int64_t>()); }
 
 kernels::Dropout dropout_of(const AttendOptions& options) {
   constexpr double kSteps = 65536;

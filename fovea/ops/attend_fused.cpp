@@ -2,6 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -84,17 +85,21 @@ struct Saved {
   at::Tensor lse, unrounded;  // (B, H, N) and (B, H, N, Dv), float32
 };
 
-// q, k, v with unit stride; `saved` may be null.
-at::Tensor run_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                       const AttendOptions& options, const FunctorList& functors, Saved* saved) {
-  const at::Tensor out =
-      at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options().requires_grad(false));
-  if (saved) {
-    saved->lse = at::empty(out.sizes().slice(0, 3), out.options().dtype(at::kFloat));
-    const bool exact = out.scalar_type() == at::kFloat;
-    saved->unrounded = exact ? out : at::empty(out.sizes(), out.options().dtype(at::kFloat));
-  }
-  const bool rounds = saved && !saved->unrounded.is_same(out);
+// Room for what the backward needs.
+Saved room_for(const at::Tensor& out) {
+  const auto floats = out.options().dtype(at::kFloat);
+  const bool exact = out.scalar_type() == at::kFloat;
+  return {at::empty(out.sizes().slice(0, 3), floats), exact ? out : at::empty(out.sizes(), floats)};
+}
+
+at::Tensor empty_output(const at::Tensor& q, const at::Tensor& v) {
+  return at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options().requires_grad(false));
+}
+
+// q, k, v with unit stride; what is defined of `saved` is filled.
+void run_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttendOptions& options,
+                 const FunctorList& functors, const at::Tensor& out, const Saved& saved) {
+  const bool rounds = saved.unrounded.defined() && !saved.unrounded.is_same(out);
   const auto programs = programs_of(functors);
   kernels::attend_forward({.n = sizes(q, k, v),
                            .type = *kernel_type(q.scalar_type()),
@@ -102,12 +107,11 @@ at::Tensor run_forward(const at::Tensor& q, const at::Tensor& k, const at::Tenso
                            .k = operand(k),
                            .v = operand(v),
                            .out = output(out),
-                           .lse = saved ? saved->lse.mutable_data_ptr<float>() : nullptr,
-                           .unrounded = rounds ? saved->unrounded.mutable_data_ptr<float>() : nullptr,
+                           .lse = saved.lse.defined() ? saved.lse.mutable_data_ptr<float>() : nullptr,
+                           .unrounded = rounds ? saved.unrounded.mutable_data_ptr<float>() : nullptr,
                            .scale = scale_of(q, options),
                            .programs = programs,
                            .dropout = dropout_of(options)});
-  return out;
 }
 
 // Sums of what steps of a call learn, and their gradients once the kernel has run.
@@ -148,12 +152,18 @@ class Lessons {
   int64_t chunk_;
 };
 
+// Of the outputs; that of lse may be undefined.
+struct OutputGradients {
+  at::Tensor out, lse;
+};
+
 torch::autograd::variable_list run_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                            const at::Tensor& grad_out, const Saved& saved,
+                                            const OutputGradients& grads, const Saved& saved,
                                             const AttendOptions& options,
                                             const std::vector<size_t>& learners) {
   const at::Tensor rows_q = with_unit_stride(q), rows_k = with_unit_stride(k), rows_v = with_unit_stride(v),
-                   rows_grad = with_unit_stride(grad_out);
+                   rows_grad = with_unit_stride(grads.out),
+                   grad_lse = grads.lse.defined() ? grads.lse.contiguous() : at::Tensor();
   const auto contiguous = [](const at::Tensor& t) {
     return at::empty(t.sizes(), t.options().requires_grad(false));
   };
@@ -168,6 +178,7 @@ torch::autograd::variable_list run_backward(const at::Tensor& q, const at::Tenso
                             .grad_out = operand(rows_grad),
                             .lse = saved.lse.const_data_ptr<float>(),
                             .out = saved.unrounded.const_data_ptr<float>(),
+                            .grad_lse = grad_lse.defined() ? grad_lse.const_data_ptr<float>() : nullptr,
                             .grad_q = output(grad_q),
                             .grad_k = output(grad_k),
                             .grad_v = output(grad_v),
@@ -196,17 +207,19 @@ using Learned = std::array<std::optional<at::Tensor>, kMostLearners>;
 // The kernel's backward has no derivative of its own: gradients of gradients come from the definition.
 class FusedAttention : public torch::autograd::Function<FusedAttention> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& q,
-                            const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>&,
-                            const std::optional<at::Tensor>&, const std::optional<at::Tensor>&,
-                            const std::optional<at::Tensor>&, const AttendOptions& options,
-                            const FunctorList& functors, const std::vector<size_t>& learners) {
-    const at::Tensor rows_q = with_unit_stride(q), rows_k = with_unit_stride(k), rows_v = with_unit_stride(v);
-    Saved saved;
-    const at::Tensor out = run_forward(rows_q, rows_k, rows_v, options, functors, &saved);
+  // out and lse.
+  static torch::autograd::variable_list forward(
+      torch::autograd::AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
+      const at::Tensor& v, const std::optional<at::Tensor>&, const std::optional<at::Tensor>&,
+      const std::optional<at::Tensor>&, const std::optional<at::Tensor>&, const AttendOptions& options,
+      const FunctorList& functors, const std::vector<size_t>& learners) {
+    const at::Tensor out = empty_output(q, v);
+    const Saved saved = room_for(out);
+    run_forward(with_unit_stride(q), with_unit_stride(k), with_unit_stride(v), options, functors, out, saved);
     context->save_for_backward({q, k, v, saved.lse, saved.unrounded});
     context->saved_data["call"] = at::IValue::make_capsule(c10::make_intrusive<Call>(options, learners));
-    return out;
+    context->set_materialize_grads(false);
+    return {out, saved.lse};
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -214,10 +227,11 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
     const auto capsule = context->saved_data["call"].toCapsule();
     const auto& call = static_cast<const Call&>(*capsule);
     const auto saved = context->get_saved_variables();
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
+    const OutputGradients given{grads[0].defined() ? grads[0] : at::zeros_like(empty_output(q, v)), grads[1]};
     auto found = at::GradMode::is_enabled()
-                     ? differentiable_gradients(saved[0], saved[1], saved[2], grads[0], call)
-                     : run_backward(saved[0], saved[1], saved[2], grads[0], {saved[3], saved[4]},
-                                    call.options, call.learners);
+                     ? differentiable_gradients(q, k, v, given, call)
+                     : run_backward(q, k, v, given, {saved[3], saved[4]}, call.options, call.learners);
     constexpr size_t kOthers = 3;  // options, functors, learners
     found.resize(3 + kMostLearners + kOthers);
     return found;
@@ -232,7 +246,8 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
   };
 
   static torch::autograd::variable_list differentiable_gradients(const at::Tensor& q, const at::Tensor& k,
-                                                                 const at::Tensor& v, const at::Tensor& grad,
+                                                                 const at::Tensor& v,
+                                                                 const OutputGradients& grads,
                                                                  const Call& call) {
     const FunctorList functors = call_functors(q, k, call.options, Tiles::none);
     torch::autograd::variable_list all = {q, k, v}, inputs;
@@ -240,9 +255,16 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
     for (const auto& t : all) {
       if (t.requires_grad()) inputs.push_back(t);
     }
-    const auto gradients =
-        torch::autograd::grad({attend_composed(q, k, v, call.options, functors).out}, inputs, {grad},
-                              /*retain_graph=*/true, /*create_graph=*/true);
+    AttendOptions options = call.options;
+    options.lse = grads.lse.defined();
+    const AttendResult result = attend_composed(q, k, v, options, functors);
+    torch::autograd::variable_list outputs = {result.out}, given = {grads.out};
+    if (options.lse) {
+      outputs.push_back(result.lse);
+      given.push_back(grads.lse);
+    }
+    const auto gradients = torch::autograd::grad(outputs, inputs, given, /*retain_graph=*/true,
+                                                 /*create_graph=*/true);
     torch::autograd::variable_list found(all.size());
     for (size_t i = 0, next = 0; i < all.size(); ++i) {
       if (all[i].requires_grad()) found[i] = gradients[next++];
@@ -275,16 +297,18 @@ AttendResult attend_fused(const at::Tensor& q, const at::Tensor& k, const at::Te
                           const AttendOptions& options) {
   const FunctorList functors = call_functors(q, k, options, Tiles::plain);
   if (!wants_gradient(q, k, v, options)) {
-    const auto out = run_forward(with_unit_stride(q), with_unit_stride(k), with_unit_stride(v), options,
-                                 functors, nullptr);
-    return {out, {}};
+    const at::Tensor out = empty_output(q, v);
+    Saved saved;
+    if (options.lse) saved.lse = at::empty(out.sizes().slice(0, 3), out.options().dtype(at::kFloat));
+    run_forward(with_unit_stride(q), with_unit_stride(k), with_unit_stride(v), options, functors, out, saved);
+    return {out, {}, saved.lse};
   }
   const std::vector<size_t> learners = learners_of(functors);
   Learned learned;
   for (size_t i = 0; i < learners.size(); ++i) learned[i] = functors[learners[i]]->learned();
-  return {FusedAttention::apply(q, k, v, learned[0], learned[1], learned[2], learned[3], options, functors,
-                                learners),
-          {}};
+  const auto outputs = FusedAttention::apply(q, k, v, learned[0], learned[1], learned[2], learned[3], options,
+                                             functors, learners);
+  return {outputs[0], {}, options.lse ? outputs[1] : at::Tensor()};
 }
 
 }  // namespace fovea

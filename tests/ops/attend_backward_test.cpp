@@ -135,6 +135,27 @@ TEST(AttendBackward, UserFunctors) {
   }
 }
 
+TEST(AttendBackward, ThroughLogSumExp) {
+  at::manual_seed(29);
+  const AttendCase c{2, 4, 2, 90, 77, 32, 24, at::kFloat, "contiguous", "window"};
+  const Operands given = test::make_operands(c);
+  AttendOptions options = test::make_options(c);
+  options.lse = true;
+  const at::Tensor grad_out = at::randn({2, 4, 90, 24}), grad_lse = at::randn({2, 4, 90});
+  const auto run = [&](at::ScalarType type, bool with_out) {
+    const Operands t = learned({given.q.to(type), given.k.to(type), given.v.to(type)});
+    const auto result = (type == at::kDouble ? attend : attend_fused)(t.q, t.k, t.v, options);
+    // Rows that see nothing have a log-sum-exp of -inf.
+    at::Tensor loss = (result.lse.clamp_min(-1e30) * grad_lse.to(type)).sum();
+    if (with_out) loss = loss + (result.out * grad_out.to(type)).sum();
+    return torch::autograd::grad({loss}, {t.q, t.k, t.v}, {}, false, false, /*allow_unused=*/true);
+  };
+  for (const bool with_out : {true, false}) {
+    const Gradients got = run(at::kFloat, with_out), exact = run(at::kDouble, with_out);
+    for (size_t i = 0; i < 2; ++i) EXPECT_LE(error(got, {exact[0], exact[1]}, i), 5e-6) << i;
+  }
+}
+
 TEST(AttendBackward, IsWhatAttendRuns) {
   const auto q = at::randn({1, 2, 140, 8}), k = at::randn({1, 2, 140, 8}),
              v = at::randn({1, 2, 140, 8}).requires_grad_();

@@ -42,7 +42,8 @@ TEST(AttendDropout, ItsBitsDoNotRepeat) {
   };
   const double noise = 5 / std::sqrt(static_cast<double>(dropped.numel()) / 8);
   for (const int64_t step : {1, 16, 32, 64, 128}) {
-    EXPECT_LT(correlation(dropped.slice(2, step), dropped.slice(2, 0, 256 - step)), noise) << "queries " << step;
+    EXPECT_LT(correlation(dropped.slice(2, step), dropped.slice(2, 0, 256 - step)), noise)
+        << "queries " << step;
     EXPECT_LT(correlation(dropped.slice(3, step), dropped.slice(3, 0, 160 - step)), noise) << "keys " << step;
   }
   EXPECT_LT(correlation(dropped.select(1, 0), dropped.select(1, 1)), noise);

@@ -165,6 +165,38 @@ TEST(AttendFused, ASpoiltQuerySpoilsItsOwnRow) {
   EXPECT_TRUE(same_bits(out.slice(2, 42), clean.slice(2, 42)));
 }
 
+TEST(AttendFused, LogSumExp) {
+  at::manual_seed(19);
+  for (const char* functors : {"none", "window", "lengths", "everything"}) {
+    const AttendCase c{2, 4, 2, 100, 77, 32, 32, at::kFloat, "contiguous", functors};
+    const Operands t = test::make_operands(c);
+    AttendOptions options = test::make_options(c);
+    options.lse = true;
+    const at::Tensor got = attend(t.q, t.k, t.v, options).lse;
+    const at::Tensor exact =
+        attend(t.q.to(at::kDouble), t.k.to(at::kDouble), t.v.to(at::kDouble), test::in_double(options)).lse;
+    ASSERT_EQ(got.sizes(), (std::vector<int64_t>{2, 4, 100}));
+    EXPECT_TRUE(at::allclose(got.to(at::kDouble), exact, 1e-6, 4e-6)) << functors;
+  }
+}
+
+// Attention over two parts of the keys, merged, is attention over all.
+TEST(AttendFused, PartsOfTheKeysMergeByLogSumExp) {
+  at::manual_seed(20);
+  const Operands t = test::make_operands({1, 2, 2, 60, 200, 32, 32, at::kFloat, "contiguous", "none"});
+  AttendOptions options;
+  options.lse = true;
+  const auto part = [&](int64_t begin, int64_t end) {
+    return attend(t.q, t.k.slice(2, begin, end), t.v.slice(2, begin, end), options);
+  };
+  const auto a = part(0, 70), b = part(70, 200), whole = part(0, 200);
+  const at::Tensor lse = at::logaddexp(a.lse, b.lse);
+  const at::Tensor merged =
+      a.out * (a.lse - lse).exp().unsqueeze(3) + b.out * (b.lse - lse).exp().unsqueeze(3);
+  EXPECT_TRUE(at::allclose(lse, whole.lse, 1e-6, 2e-6));
+  EXPECT_TRUE(at::allclose(merged, whole.out, 1e-5, 2e-6));
+}
+
 TEST(AttendFused, RefusesWhatItCannotDoAndSaysWhy) {
   const auto q = at::randn({1, 2, 5, 8});
   const auto refusal = [&](const at::Tensor& t, const AttendOptions& options) {

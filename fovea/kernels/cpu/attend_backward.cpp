@@ -81,6 +81,7 @@ class PackedQueries {
       if (r < g.count) {
         const float* out = args_.out + (row + r) * g.dim;
         for (int64_t d = 0; d < g.dim; ++d) delta += static_cast<float>(g.data[r * g.stride + d]) * out[d];
+        if (args_.grad_lse) delta -= args_.grad_lse[row + r];
         if (args_.lse[row + r] != -kInfinity) lse = args_.lse[row + r] * kLog2E;
       }
       lse_[q0 + r] = lse;

@@ -33,7 +33,8 @@ namespace avx2 {
 namespace avx512 {
 #define FOVEA_LANES 16
 #define FOVEA_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
-#define FOVEA_MULTIPLY_EVEN(x, factor) ((Wide)_mm512_maskz_mul_epu32(0xff, (__m512i)(x), _mm512_set1_epi64(factor)))
+#define FOVEA_MULTIPLY_EVEN(x, factor) \
+  ((Wide)_mm512_maskz_mul_epu32(0xff, (__m512i)(x), _mm512_set1_epi64(factor)))
 #define FOVEA_SIGNS(x) static_cast<uint32_t>(_mm512_movepi32_mask((__m512i)(x)))
 #include "fovea/kernels/cpu/dropout_rows.inl"
 #undef FOVEA_LANES

@@ -5,8 +5,8 @@
 
 namespace fovea::kernels {
 
-/// Which weights of a tile stay: bit c % 16 of word r * columns / 16 + c / 16, whose `columns` is a multiple of
-/// 16 and whose first query is one of 16.
+/// Which weights of a tile stay: bit c % 16 of word r * columns / 16 + c / 16, whose `columns` is a multiple
+/// of 16 and whose first query is one of 16.
 struct DropoutKernels {
   /// Rows are queries, or keys (transposed); of the tile only positions and sizes are read.
   void (*plain)(const Dropout&, const ScoreTile&, uint16_t* kept);
