@@ -1,15 +1,27 @@
 #pragma once
 #include <cmath>
 #include <tuple>
+#include <type_traits>
 
 #include "fovea/mods/at.h"
+#include "fovea/mods/dual.h"
 #include "fovea/mods/table.h"
 
 // Scores: functors that turn a scaled score s of query at.q and key at.k into another.
 //   template <class V, class Q, class K> V operator()(V s, const At<Q, K>& at) const;
 // V is a number, a vector of numbers, or a tensor. Chain{a, b} applies a, then b.
+//
+// A score that learns also names its table, and says where the gradient by its result goes:
+//   const Table<float>& learned() const;
+//   template <class V, class Q, class K>
+//   void learn(V gradient, V s, const At<Q, K>& at, const TableSums& sums) const;   // add(sums, index, ...)
 
 namespace fovea {
+
+template <class Score>
+concept LearningScore = requires(const Score& score) {
+  score.learned();
+};
 
 /// cap tanh(s / cap).   Source: Gemma 2 (Gemma Team 2024), section 2.
 struct SoftCap {
@@ -33,10 +45,19 @@ struct Alibi {
     using std::abs;
     return s - to_float(abs(at.q - at.k)) * load(slopes, at.batch * entry + at.head);
   }
+
+  const Table<float>& learned() const { return slopes; }
+  template <class V, class Q, class K>
+  void learn(V gradient, V, const At<Q, K>& at, const TableSums& sums) const {
+    using std::abs;
+    add(sums, at.batch * entry + at.head, -(gradient * to_float(abs(at.q - at.k))));
+  }
 };
 
+/// One after the other; at most one of them learns.
 template <class... Scores>
 struct Chain {
+  static_assert((int{LearningScore<Scores>} + ... + 0) <= 1, "at most one score of a Chain may learn");
   std::tuple<Scores...> scores;
 
   explicit Chain(Scores... scores) : scores(scores...) {}
@@ -45,6 +66,34 @@ struct Chain {
   V operator()(V s, const At<Q, K>& at) const {
     std::apply([&](const auto&... score) { ((s = score(s, at)), ...); }, scores);
     return s;
+  }
+
+  const Table<float>& learned() const requires(LearningScore<Scores> || ...) {
+    const Table<float>* table = nullptr;
+    const auto find = [&](const auto& score) {
+      if constexpr (LearningScore<std::decay_t<decltype(score)>>) table = &score.learned();
+    };
+    std::apply([&](const auto&... score) { (find(score), ...); }, scores);
+    return *table;
+  }
+  template <class V, class Q, class K>
+  void learn(V gradient, V s, const At<Q, K>& at, const TableSums& sums) const {
+    back<0>(gradient, Dual<V>{s, s - s + 1.0f}, at, sums);
+  }
+
+ private:
+  // The gradient by what score I is given.
+  template <size_t I, class V, class Q, class K>
+  V back(V gradient, Dual<V> s, const At<Q, K>& at, const TableSums& sums) const {
+    if constexpr (I == sizeof...(Scores)) {
+      return gradient;
+    } else {
+      const auto& score = std::get<I>(scores);
+      const Dual<V> result = score(s, at);
+      const V by_result = back<I + 1>(gradient, Dual<V>{result.value, s.slope}, at, sums);
+      if constexpr (LearningScore<std::decay_t<decltype(score)>>) score.learn(by_result, s.value, at, sums);
+      return by_result * result.slope;
+    }
   }
 };
 

@@ -41,4 +41,31 @@ FOVEA_GATHERS(16, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"
 #undef FOVEA_GATHERS
 #undef FOVEA_GATHER
 
+/// Sums of what a score learns for the entries of its table, a column for each lane of a vector, so that
+/// lanes with the same entry do not meet.
+struct TableSums {
+  static constexpr int kLanes = 16;
+  float* data;  // (size, kLanes)
+  int64_t size;
+};
+
+// What lanes beyond the last query or key learn is 0, and may name any entry.
+#define FOVEA_ADD(lanes, attributes)                                                                        \
+  attributes static inline __attribute__((unused)) void add(const TableSums& sums, simd::Ints<lanes> index, \
+                                                            simd::Floats<lanes> value) {                    \
+    for (int i = 0; i < lanes; ++i) {                                                                       \
+      const bool inside = static_cast<uint32_t>(index.x[i]) < static_cast<uint64_t>(sums.size);             \
+      sums.data[(inside ? index.x[i] : 0) * TableSums::kLanes + i] += inside ? value.x[i] : 0.0f;           \
+    }                                                                                                       \
+  }                                                                                                         \
+  attributes static inline __attribute__((unused)) void add(const TableSums& sums, int32_t index,           \
+                                                            simd::Floats<lanes> value) {                    \
+    float* column = sums.data + int64_t{index} * TableSums::kLanes;                                         \
+    for (int i = 0; i < lanes; ++i) column[i] += value.x[i];                                                \
+  }
+FOVEA_ADD(4, )
+FOVEA_ADD(8, __attribute__((target("avx2,fma"))))
+FOVEA_ADD(16, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))))
+#undef FOVEA_ADD
+
 }  // namespace fovea

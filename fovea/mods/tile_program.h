@@ -7,6 +7,7 @@
 #include "fovea/mods/dual.h"
 #include "fovea/mods/functors.h"
 #include "fovea/mods/mask.h"
+#include "fovea/mods/score.h"
 #include "fovea/mods/simd.h"
 
 // What the kernel calls, once a tile of tens of thousands of scores: a user's score and mask functors,
@@ -99,15 +100,30 @@ void mask_tile(const F& functors, const ScoreTile& t) {
   });
 }
 
+// Of a transposed tile; sums.data is a row for each entry of the table.
+template <int N, class F>
+void learn_tile(const F& functors, const ScoreTile& t, const TableSums& sums) {
+  using V = simd::Floats<N>;
+  each_vector<N, true>(t, [&](const auto& at, int64_t place) {
+    functors.score.learn(load(t.slopes + place, V{}), load(t.scores + place, V{}), at, sums);
+  });
+}
+
 // An entry for each instruction set: its target reaches all that is inlined into it, hence the macro.
-#define FOVEA_TILE_ENTRY(lanes, attributes)                                                          \
-  template <class F, bool kTransposed>                                                               \
-  attributes __attribute__((flatten)) static void score_##lanes(const void* f, const ScoreTile& t) { \
-    score_tile<lanes, kTransposed>(*static_cast<const F*>(f), t);                                    \
-  }                                                                                                  \
-  template <class F, bool kTransposed>                                                               \
-  attributes __attribute__((flatten)) static void mask_##lanes(const void* f, const ScoreTile& t) {  \
-    mask_tile<lanes, kTransposed>(*static_cast<const F*>(f), t);                                     \
+#define FOVEA_TILE_ENTRY(lanes, attributes)                                                                \
+  template <class F, bool kTransposed>                                                                     \
+  attributes __attribute__((flatten)) static void score_##lanes(const void* f, const ScoreTile& t) {       \
+    score_tile<lanes, kTransposed>(*static_cast<const F*>(f), t);                                          \
+  }                                                                                                        \
+  template <class F, bool kTransposed>                                                                     \
+  attributes __attribute__((flatten)) static void mask_##lanes(const void* f, const ScoreTile& t) {        \
+    mask_tile<lanes, kTransposed>(*static_cast<const F*>(f), t);                                           \
+  }                                                                                                        \
+  template <class F>                                                                                       \
+  attributes                                                                                               \
+      __attribute__((flatten)) static void learn_##lanes(const void* f, const ScoreTile& t, float* sums) { \
+    const F& functors = *static_cast<const F*>(f);                                                         \
+    learn_tile<lanes>(functors, t, {sums, functors.score.learned().size});                                 \
   }
 FOVEA_TILE_ENTRY(4, )
 FOVEA_TILE_ENTRY(8, __attribute__((target("avx2,fma"))))
@@ -147,6 +163,13 @@ TileProgram tile_program(const Functors<Score, M>& functors) {
   program.plain = tile::face<Score, M, false>(isa);
   program.transposed = tile::face<Score, M, true>(isa);
   if constexpr (!std::is_same_v<M, All>) program.cover = tile::cover<Functors<Score, M>>;
+  if constexpr (LearningScore<Score>) {
+    using F = Functors<Score, M>;
+    program.learn = isa >= Isa::avx512 ? tile::learn_16<F>
+                    : isa >= Isa::avx2 ? tile::learn_8<F>
+                                       : tile::learn_4<F>;
+    program.learns_from_scores = true;
+  }
   return program;
 }
 

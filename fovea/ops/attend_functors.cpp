@@ -21,8 +21,13 @@ Table<T> make_table(const at::Tensor& values, at::ScalarType type) {
 }
 
 template <class T>
+const at::Tensor& values_of(const Table<T>& table) {
+  return *static_cast<const at::Tensor*>(table.owner.get());
+}
+
+template <class T>
 at::Tensor select(const Table<T>& table, const at::Tensor& index) {
-  const auto& values = *static_cast<const at::Tensor*>(table.owner.get());
+  const auto& values = values_of(table);
   return values.to(index.device()).index_select(0, index.flatten()).view(index.sizes());
 }
 
@@ -36,6 +41,14 @@ bool AttendFunctors::needs_definition() const {
   const at::Tensor zero = at::zeros({1, 1, 1, 1}), origin = at::zeros({1, 1, 1, 1}, at::kLong);
   return score(zero, {origin, origin, origin, origin}).requires_grad();
 }
+
+at::Tensor AttendFunctors::make_table_sums(const at::Tensor& table, int64_t chunks, int64_t heads) {
+  return at::zeros({chunks, heads, table.numel(), TableSums::kLanes}, at::kFloat);
+}
+
+at::Tensor AttendFunctors::table_gradient(const at::Tensor& sums) { return sums.sum({0, 1, 3}); }
+
+const at::Tensor& table_values(const Table<float>& table) { return values_of(table); }
 
 Table<float> float_table(const at::Tensor& values) { return make_table<float>(values, at::kFloat); }
 Table<int32_t> int_table(const at::Tensor& values) { return make_table<int32_t>(values, at::kInt); }

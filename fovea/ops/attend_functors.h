@@ -28,6 +28,9 @@ using TensorAt = At<at::Tensor, at::Tensor>;
 Table<float> float_table(const at::Tensor& values);
 Table<int32_t> int_table(const at::Tensor& values);
 
+/// The tensor that a table holds.
+const at::Tensor& table_values(const Table<float>& table);
+
 /// The tensor face of load(): entries at `index`, in its shape.
 at::Tensor load(const Table<float>& table, const at::Tensor& index);
 at::Tensor load(const Table<int32_t>& table, const at::Tensor& index);
@@ -52,6 +55,11 @@ class AttendFunctors {
   bool needs_definition() const;
   /// learned() has an entry for each batch entry: a chunk is one entry.
   virtual bool learns_each_entry() const { return false; }
+
+ protected:
+  /// make_sums() and gradient() of a table: (chunks, H, entries, TableSums::kLanes).
+  static at::Tensor make_table_sums(const at::Tensor& table, int64_t chunks, int64_t heads);
+  static at::Tensor table_gradient(const at::Tensor& sums);
 };
 
 namespace detail {
@@ -71,6 +79,17 @@ class BoundFunctors : public AttendFunctors {
       return functors_.mask(at);
     }
   }
+  at::Tensor learned() const override {
+    if constexpr (LearningScore<Score>) {
+      return table_values(functors_.score.learned());
+    } else {
+      return {};
+    }
+  }
+  at::Tensor make_sums(int64_t chunks, int64_t heads) const override {
+    return make_table_sums(learned(), chunks, heads);
+  }
+  at::Tensor gradient(const at::Tensor& sums) const override { return table_gradient(sums); }
 
  private:
   Functors<Score, M> functors_;

@@ -60,7 +60,8 @@ at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Ten
                          const AttendOptions& options) {
   if (q.dim() != 3 || k.dim() != 3 || v.dim() != 3 || k.size(0) != v.size(0)) {
     refuse("q must be (Nsum, H, D), k (Msum, Hkv, D) and v (Msum, Hkv, Dv)",
-           "q " + describe(q) + ", k " + describe(k) + ", v " + describe(v), "Leave the batch dimension out.");
+           "q " + describe(q) + ", k " + describe(k) + ", v " + describe(v),
+           "Leave the batch dimension out.");
   }
   check_options(options);
   const auto queries = lengths_of(query_offsets, q.size(0), "query_offsets"),

@@ -204,15 +204,11 @@ TEST(AttendFused, RefusesWhatItCannotDoAndSaysWhy) {
     EXPECT_EQ(choice.name, "composed");
     return choice.refusals.empty() ? std::string() : choice.refusals.front();
   };
-  AttendOptions weights, learned;
+  AttendOptions weights;
   weights.weights = true;
-  learned.functors = bind(Alibi{float_table(at::ones({2}).requires_grad_())});
   EXPECT_EQ(refusal(q, weights), "fused: the weights are asked for");
-  EXPECT_EQ(refusal(q, learned), "fused: a functor's table wants a gradient");
   EXPECT_EQ(refusal(q.to(at::kDouble), {}), "fused: the type is not float32, bfloat16 or float16");
   EXPECT_EQ(refusal(at::randn({1, 1, 2, 257}), {}), "fused: a head size is not in 1 ... 256");
-  const at::NoGradGuard no_grad;
-  EXPECT_EQ(attend_choice(q.clone().requires_grad_(), q, q, learned).name, "fused");
 }
 
 int64_t resident_bytes() {

@@ -15,8 +15,8 @@ struct Packed {
 
 // Five sequences, one of them without queries and one without keys.
 Packed make_packed() {
-  return {at::randn({300, 4, 16}).requires_grad_(),  at::randn({371, 2, 16}).requires_grad_(),
-          at::randn({371, 2, 24}).requires_grad_(),  at::tensor({0, 150, 150, 167, 290, 300}).to(at::kInt),
+  return {at::randn({300, 4, 16}).requires_grad_(), at::randn({371, 2, 16}).requires_grad_(),
+          at::randn({371, 2, 24}).requires_grad_(), at::tensor({0, 150, 150, 167, 290, 300}).to(at::kInt),
           at::tensor({0, 150, 170, 170, 340, 371})};
 }
 
@@ -32,7 +32,9 @@ TEST(AttendPacked, EqualsEachSequenceByItself) {
 
   std::vector<at::Tensor> rows;
   const auto part = [](const at::Tensor& x, const at::Tensor& offsets, int64_t s) {
-    return x.slice(0, offsets[s].item<int64_t>(), offsets[s + 1].item<int64_t>()).transpose(0, 1).unsqueeze(0);
+    return x.slice(0, offsets[s].item<int64_t>(), offsets[s + 1].item<int64_t>())
+        .transpose(0, 1)
+        .unsqueeze(0);
   };
   for (int64_t s = 0; s < 5; ++s) {
     rows.push_back(attend(part(t.q, t.query_offsets, s), part(t.k, t.key_offsets, s),
@@ -65,8 +67,8 @@ TEST(AttendPacked, NoSequences) {
             (std::vector<int64_t>{0, 2, 8}));
 }
 
-void expect_refusal(const at::Tensor& query_offsets, const at::Tensor& key_offsets, const AttendOptions& options,
-                    const std::string& text) {
+void expect_refusal(const at::Tensor& query_offsets, const at::Tensor& key_offsets,
+                    const AttendOptions& options, const std::string& text) {
   const Packed t = make_packed();
   try {
     attend_packed(t.q, t.k, t.v, query_offsets, key_offsets, options);
