@@ -6,13 +6,15 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "fovea/cli/model_settings.h"
 #include "fovea/cli/settings.h"
 #include "fovea/core/error.h"
 #include "fovea/core/nearest.h"
-#include "fovea/data/open.h"
+#include "fovea/io/utf8.h"
 #include "fovea/models/registry.h"
 #include "fovea/nn/attention/registry.h"
 #include "fovea/nn/block/attention_block.h"
+#include "fovea/tasks/classify_config.h"
 #include "fovea/tasks/recipes.h"
 #include "fovea/train/config.h"
 
@@ -38,13 +40,6 @@ constexpr NamedFlag kNamedFlags[] = {
     {"--threads", "threads", true},
 };
 
-template <class Entries>
-std::vector<std::string> names_of(const Entries& entries) {
-  std::vector<std::string> names;
-  for (const auto& entry : entries) names.push_back(entry.name);
-  return names;
-}
-
 // What a run recorded about its data and is found again from them.
 void drop_findings(json& settings) {
   for (const char* key : {"task", "class_names", "preprocessing", "library"}) settings.erase(key);
@@ -68,6 +63,14 @@ void require(const json& settings, const std::string& section, const std::string
                                        section, section == "model" ? "models" : section));
 }
 
+std::vector<std::string> setting_keys() {
+  auto keys = names_of(train::config_keys());
+  for (const auto& key : model_keys()) keys.push_back("model." + key);
+  const json data = tasks::to_json(tasks::DataSettings{});
+  for (const auto& [key, value] : data.items()) keys.push_back("data." + key);
+  return keys;
+}
+
 }  // namespace
 
 std::vector<Argument> classify_flags() {
@@ -76,16 +79,13 @@ std::vector<Argument> classify_flags() {
        .value = "NAME",
        .help = "network to train (fovea list models)",
        .names = [] { return names_of(models::model_entries()); }},
-      {.name = "--data",
-       .value = "NAME[:PATH]",
-       .help = "data set (fovea list data)",
-       .names = [] { return names_of(data::data_entries()); }},
+      data_flag("data set (fovea list data)"),
       {.name = "--recipe",
        .value = "NAME",
        .help = "a configuration that comes with the program (fovea list recipes)",
        .names = [] { return names_of(tasks::recipes()); }},
       {.name = "--config", .value = "FILE", .help = "a JSON configuration", .completes = Completes::files},
-      set_flag("one setting: lr=0.1, model.patch_size=7, data.val_fraction=0.1; repeatable"),
+      set_flag("one setting: lr=0.1, model.patch_size=7, data.val_fraction=0.1; repeatable", setting_keys),
       {.name = "--attention",
        .value = "NAME[:key=value,...]",
        .help = "attention mechanism of all layers (fovea list mechanisms)",

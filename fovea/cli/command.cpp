@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "fovea/core/error.h"
+#include "fovea/data/open.h"
 
 namespace fovea::cli {
 
@@ -44,8 +45,19 @@ void Call::add(const std::string& name, std::vector<std::string> values) {
 
 Argument json_flag() { return {.name = "--json", .value = "", .help = "print one JSON object on stdout"}; }
 
-Argument set_flag(std::string help) {
-  return {.name = "--set", .value = "KEY=VALUE", .help = std::move(help), .repeated = true};
+Argument set_flag(std::string help, std::function<std::vector<std::string>()> keys) {
+  const auto offered = [keys = std::move(keys)] {
+    auto names = keys();
+    for (auto& name : names) name += "=";
+    return names;
+  };
+  return {.name = "--set", .value = "KEY=VALUE", .help = std::move(help), .repeated = true, .names = offered};
+}
+
+Argument data_flag(std::string help) {
+  return {.name = "--data", .value = "NAME[:PATH]", .help = std::move(help), .names = [] {
+            return names_of(data::data_entries());
+          }};
 }
 
 Argument threads_flag() {
@@ -54,6 +66,21 @@ Argument threads_flag() {
 
 Argument device_flag() {
   return {.name = "--device", .value = "NAME", .help = "where to compute; this build has cpu only"};
+}
+
+Argument checkpoint_argument() {
+  return {.name = "CHECKPOINT",
+          .help = "run folder, checkpoint folder or .safetensors file",
+          .required = true,
+          .completes = Completes::files};
+}
+
+Argument images_argument() {
+  return {.name = "IMAGE",
+          .help = "JPEG or PNG of any size",
+          .required = true,
+          .repeated = true,
+          .completes = Completes::files};
 }
 
 Argument output_flag(std::string help, bool required) {

@@ -62,13 +62,26 @@ struct Command {
   std::vector<Command> commands = {};
 };
 
+/// The names of a registry's entries.
+template <class Entries>
+std::vector<std::string> names_of(const Entries& entries) {
+  std::vector<std::string> names;
+  for (const auto& entry : entries) names.push_back(entry.name);
+  return names;
+}
+
 /// `--json`, which every command with a result has.
 Argument json_flag();
-/// `--set key=value`, repeatable.
-Argument set_flag(std::string help);
+/// `--set key=value`, repeatable. `keys` are those that the shell offers.
+Argument set_flag(std::string help, std::function<std::vector<std::string>()> keys);
+/// `--data NAME[:PATH]` with its help.
+Argument data_flag(std::string help);
 /// `--threads N` and `--device NAME`.
 Argument threads_flag();
 Argument device_flag();
+/// CHECKPOINT, and one IMAGE or more.
+Argument checkpoint_argument();
+Argument images_argument();
 /// `--output DIR` with its help.
 Argument output_flag(std::string help, bool required);
 

@@ -54,7 +54,13 @@ std::string zsh_text(const std::string& text) {
 }
 
 std::string zsh_action(const Argument& argument) {
-  if (argument.names) return fmt::format("({})", fmt::join(argument.names(), " "));
+  if (argument.names) {
+    const auto names = argument.names();
+    // No blank after `lr=`.
+    const bool keys = !names.empty() && names.front().ends_with("=");
+    const std::string list = fmt::format("{}", fmt::join(names, " "));
+    return keys ? "{compadd -S \"\" - " + list + "}" : "(" + list + ")";
+  }
   if (argument.completes == Completes::folders) return "_files -/";
   return argument.completes == Completes::files ? "_files" : " ";
 }
@@ -94,6 +100,7 @@ _{0}() {{
 {2}  esac
   if [[ -n $takes ]]; then
     COMPREPLY=($(compgen -W "$values" -- "$cur"))
+    [[ ${{COMPREPLY[0]-}} == *= ]] && compopt -o nospace 2>/dev/null
     return
   fi
   case "$at" in

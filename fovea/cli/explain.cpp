@@ -124,26 +124,13 @@ Command explain_command() {
   return {.name = "explain",
           .help = "show what a network looks at: heat maps as PNG and one page",
           .example = "fovea explain runs/vit coat.jpg --method rollout --output out/maps",
-          .arguments = {{.name = "CHECKPOINT",
-                         .help = "run folder, checkpoint folder or .safetensors file",
-                         .required = true,
-                         .completes = Completes::files},
-                        {.name = "IMAGE",
-                         .help = "JPEG or PNG of any size",
-                         .required = true,
-                         .repeated = true,
-                         .completes = Completes::files},
+          .arguments = {checkpoint_argument(),
+                        images_argument(),
                         {.name = "--method",
                          .value = "NAME[:key=value,...]",
                          .help = "of `fovea list explainers`, repeatable (default: what suits the network)",
                          .repeated = true,
-                         .names =
-                             [] {
-                               std::vector<std::string> names;
-                               for (const auto& entry : explain::explainer_entries())
-                                 names.push_back(entry.name);
-                               return names;
-                             }},
+                         .names = [] { return names_of(explain::explainer_entries()); }},
                         {.name = "--target",
                          .value = "CLASS",
                          .help = "name or number (default: the predicted class)"},

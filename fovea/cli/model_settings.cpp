@@ -4,9 +4,11 @@
 
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "fovea/cli/settings.h"
 #include "fovea/core/error.h"
+#include "fovea/models/registry.h"
 
 namespace fovea::cli {
 
@@ -24,6 +26,16 @@ json model_settings(const Call& call) {
     assign_text(settings, pair);
   }
   return settings;
+}
+
+std::vector<std::string> model_keys() {
+  std::set<std::string> families, keys;
+  for (const auto& entry : models::model_entries()) {
+    if (!families.insert(entry.family).second) continue;
+    const json settings = models::model_config(entry.name, json::object());
+    for (const auto& [key, value] : settings.items()) keys.insert(key);
+  }
+  return {keys.begin(), keys.end()};
 }
 
 std::vector<int64_t> parse_shape(const Call& call, const std::string& flag) {

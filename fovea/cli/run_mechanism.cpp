@@ -128,12 +128,7 @@ Command run_mechanism_command() {
       .arguments = {{.name = "MECHANISM",
                      .help = "NAME[:key=value,...] of `fovea list mechanisms`",
                      .required = true,
-                     .names =
-                         [] {
-                           std::vector<std::string> names;
-                           for (const auto& entry : nn::mechanism_entries()) names.push_back(entry.name);
-                           return names;
-                         }},
+                     .names = [] { return names_of(nn::mechanism_entries()); }},
                     tensors_flag("--input", "q, k, v and, if wanted, mask"),
                     tensors_flag("--output", "where `out` goes"),
                     tensors_flag("--weights", "for mechanisms with parameters"),

@@ -141,7 +141,7 @@ Command run_model_command() {
                          .value = "FILE",
                          .help = "JSON of the network's own arguments (num_classes, in_chans, img_size, ...)",
                          .completes = Completes::files},
-                        set_flag("one argument of the network: num_classes=10; repeatable"),
+                        set_flag("one argument of the network: num_classes=10; repeatable", model_keys),
                         tensors_flag("--weights", "weights; not needed for a folder"),
                         tensors_flag("--input", "tensors by the names that --list-inputs shows"),
                         tensors_flag("--output", "where the outputs go, by name"),

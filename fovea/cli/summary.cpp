@@ -88,12 +88,7 @@ Command summary_command() {
           .arguments = {{.name = "MODEL",
                          .help = "a name of `fovea list models`",
                          .required = true,
-                         .names =
-                             [] {
-                               std::vector<std::string> names;
-                               for (const auto& entry : models::model_entries()) names.push_back(entry.name);
-                               return names;
-                             }},
+                         .names = [] { return names_of(models::model_entries()); }},
                         {.name = "--input",
                          .value = "CxHxW",
                          .help = "the image, as 3x224x224; BxCxHxW for a batch"},
@@ -101,7 +96,7 @@ Command summary_command() {
                          .value = "FILE",
                          .help = "JSON of the network's own arguments",
                          .completes = Completes::files},
-                        set_flag("one argument of the network: num_classes=10; repeatable"),
+                        set_flag("one argument of the network: num_classes=10; repeatable", model_keys),
                         json_flag()},
           .run = run_summary};
 }

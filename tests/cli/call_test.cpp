@@ -138,6 +138,24 @@ TEST(Call, BashCompletesCommandsFlagsAndNames) {
   EXPECT_EQ(complete("fovea summary fashion_v"), "fashion_vit\n");
 }
 
+TEST(Call, BashCompletesKeysAndDataSets) {
+  const TemporaryFolder work;
+  write_text(work / "script", run_fovea({"completion", "bash"}).out);
+  const auto complete = [&](const std::string& words) {
+    const std::string out = (work / "out").string();
+    run_shell("bash", "-c 'source \"" + (work / "script").string() + "\"; COMP_WORDS=(" + words +
+                          "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _fovea; echo \"${COMPREPLY[@]}\"' > '" +
+                          out + "'");
+    return read_text(out);
+  };
+  EXPECT_EQ(complete("fovea train classify --set epo"), "epochs=\n");
+  EXPECT_EQ(complete("fovea train classify --set data.val"), "data.val_fraction=\n");
+  EXPECT_EQ(complete("fovea train classify --set model.patch"), "model.patch_size=\n");
+  EXPECT_EQ(complete("fovea summary vit_tiny --set patch"), "patch_size=\n");
+  EXPECT_EQ(complete("fovea eval run --data fas"), "fashion_mnist\n");
+  EXPECT_EQ(complete("fovea report run --data fas"), "fashion_mnist\n");
+}
+
 TEST(Call, AReaderThatWentAwayIsNoError) {
   const auto ended = run_fovea({"list", "models"}, {.closed_stdout = true});
   EXPECT_EQ(ended.exit_code, 0);
