@@ -71,6 +71,17 @@ std::vector<std::string> setting_keys() {
   return keys;
 }
 
+// The flag is there for networks that leave the choice; so far none does.
+void refuse_position(const Call& call, const json& model) {
+  const auto position = call.get("--position");
+  if (!position || models::model_config(model["name"], json::object()).contains("position")) return;
+  throw usage_error(
+      call.command(),
+      fmt::format("--position is for networks with a choice of position schemes; found {} for {}, "
+                  "which has one way only. Leave --position out.",
+                  io::quote_text(*position), model["name"].get<std::string>()));
+}
+
 }  // namespace
 
 std::vector<Argument> classify_flags() {
@@ -94,7 +105,7 @@ std::vector<Argument> classify_flags() {
        .value = "NAME",
        .help = "attention block of a convolutional network: none or one of fovea list blocks",
        .names = nn::attention_block_names},
-      {.name = "--position", .value = "NAME", .help = "position scheme of a transformer"},
+      {.name = "--position", .value = "NAME", .help = "position scheme of a transformer", .hidden = true},
       {.name = "--seed", .value = "N", .help = "of weights, order of samples, augmentation, dropout"},
       {.name = "--amp",
        .value = "TYPE",
@@ -131,6 +142,7 @@ json classify_settings(const Call& call) {
   refuse_unknown_keys(settings, call.command());
   require(settings, "model", call.command());
   require(settings, "data", call.command());
+  refuse_position(call, settings["model"]);
   return settings;
 }
 

@@ -156,6 +156,17 @@ TEST(Call, BashCompletesKeysAndDataSets) {
   EXPECT_EQ(complete("fovea report run --data fas"), "fashion_mnist\n");
 }
 
+TEST(Call, APositionSchemeThatNoNetworkTakesIsRefused) {
+  const auto ended = run_fovea(
+      {"train", "classify", "--recipe", "demo_vit", "--position", "rotary", "--output", "/nonexistent/run"});
+  EXPECT_EQ(ended.exit_code, 2);
+  EXPECT_TRUE(
+      ended.is_one_line_with({"--position is for", "'rotary'", "fashion_vit", "Leave --position out"}));
+  EXPECT_EQ(run_fovea({"train", "classify", "--help"}).out.find("--position"), std::string::npos);
+  for (const char* shell : {"bash", "zsh", "fish"})
+    EXPECT_EQ(run_fovea({"completion", shell}).out.find("position"), std::string::npos) << shell;
+}
+
 TEST(Call, AReaderThatWentAwayIsNoError) {
   const auto ended = run_fovea({"list", "models"}, {.closed_stdout = true});
   EXPECT_EQ(ended.exit_code, 0);
