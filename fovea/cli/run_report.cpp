@@ -83,7 +83,7 @@ explain::ModelReport model_report(const ReportedRun& run) {
   explain::ModelReport report;
   report.title = report.name = run.name;
   report.top1 = run.metrics.top1;
-  report.top5 = run.metrics.top5;
+  if (train::has_top5(run.metrics.classes)) report.top5 = run.metrics.top5;
   report.loss = run.metrics.loss;
   report.seconds = training_seconds(run.folder);
   int64_t parameters = 0;

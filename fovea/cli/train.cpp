@@ -9,6 +9,7 @@
 #include "fovea/cli/dry_run.h"
 #include "fovea/cli/progress_line.h"
 #include "fovea/cli/signals.h"
+#include "fovea/cli/top_text.h"
 #include "fovea/core/error.h"
 #include "fovea/tasks/classify.h"
 
@@ -30,9 +31,9 @@ train::TrainCallbacks show_on(ProgressLine& line) {
               },
           .on_validation =
               [&line](const train::ValidationReport& report) {
-                line.say(fmt::format(
-                    "epoch {}  step {}  validation top-1 {:.2f}%  top-5 {:.2f}%  loss {:.4f}{}", report.epoch,
-                    report.step, report.top1, report.top5, report.loss, report.best ? "  (best)" : ""));
+                line.say(fmt::format("epoch {}  step {}  validation {}  loss {:.4f}{}", report.epoch,
+                                     report.step, top_text(report.top1, report.top5, report.classes),
+                                     report.loss, report.best ? "  (best)" : ""));
               },
           .on_note = [&line](const std::string& text) { line.say(text); }};
 }

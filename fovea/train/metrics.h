@@ -36,6 +36,9 @@ struct ClassificationMetrics {
   double roc_auc = 0;
 };
 
+/// Whether top-5 says anything: among five classes or fewer it is 100 whatever the network does.
+inline bool has_top5(int64_t classes) { return classes > 5; }
+
 /// The object that `fovea eval --json` and metrics.jsonl show; NaN becomes null.
 nlohmann::ordered_json to_json(const ClassificationMetrics& metrics);
 

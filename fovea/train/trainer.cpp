@@ -211,9 +211,10 @@ ValidationReport Trainer::State::validate() {
   const auto start = Clock::now();
   const EmaScope averages(step.ema());
   const ClassificationMetrics metrics_of_split = evaluate(*parts.model, *parts.val);
-  ValidationReport validation = {progress.step,         epoch(),
-                                 metrics_of_split.top1, metrics_of_split.top5,
-                                 metrics_of_split.loss, metrics_of_split.top1 > progress.best_top1};
+  ValidationReport validation = {progress.step,           epoch(),
+                                 metrics_of_split.top1,   metrics_of_split.top5,
+                                 metrics_of_split.loss,   metrics_of_split.top1 > progress.best_top1,
+                                 metrics_of_split.classes};
   if (validation.best) {
     progress.best_top1 = validation.top1;
     progress.best = checkpoint_name(progress.step);

@@ -42,6 +42,7 @@ struct ValidationReport {
   double top1 = 0.0, top5 = 0.0;
   double loss = 0.0;
   bool best = false;
+  int64_t classes = 0;
 };
 
 /// What a trainer tells while it runs; empty functions are skipped. Called from the thread of run().
