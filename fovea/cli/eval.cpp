@@ -5,14 +5,17 @@
 #include "fovea/cli/commands.h"
 #include "fovea/cli/console.h"
 #include "fovea/cli/device.h"
+#include "fovea/cli/top_text.h"
 #include "fovea/tasks/classify.h"
 
 namespace fovea::cli {
 namespace {
 
-std::string metrics_text(const train::ClassificationMetrics& metrics, const std::vector<std::string>& names) {
-  std::string out = fmt::format("top-1 {:.2f}%  top-5 {:.2f}%  loss {:.4f}  on {} images\n", metrics.top1,
-                                metrics.top5, metrics.loss, metrics.n);
+std::string metrics_text(const train::ClassificationMetrics& metrics, const std::vector<std::string>& names,
+                         const std::string& part) {
+  std::string out = fmt::format("{}  loss {:.4f}  on {} images, {}\n",
+                                top_text(metrics.top1, metrics.top5, metrics.classes), metrics.loss,
+                                metrics.n, one_line(part));
   out += fmt::format("macro precision {:.4f}  recall {:.4f}  F1 {:.4f}  ROC-AUC {:.4f}\n\n",
                      metrics.macro.precision, metrics.macro.recall, metrics.macro.f1, metrics.roc_auc);
   size_t width = 5;
@@ -34,12 +37,15 @@ int run_eval(const Call& call) {
   const auto which = split == "test"  ? tasks::Split::test
                      : split == "val" ? tasks::Split::val
                                       : tasks::Split::train;
-  const auto metrics = tasks::evaluate_classifier(classifier, call.get("--data", ""), which);
+  const std::string data = call.get("--data", "");
+  const auto metrics = tasks::evaluate_classifier(classifier, data, which);
+  const std::string name = tasks::evaluated_data(classifier, data);
   if (!call.has("--json")) {
-    print(metrics_text(metrics, classifier.class_names));
+    print(metrics_text(metrics, classifier.class_names, fmt::format("the {} part of {}", split, name)));
     return 0;
   }
   auto json = train::to_json(metrics);
+  json["data"] = name;
   json["split"] = split;
   json["class_names"] = classifier.class_names;
   json["weights"] = classifier.weights.string();

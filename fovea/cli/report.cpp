@@ -1,6 +1,7 @@
 #include "fovea/explain/report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -22,15 +23,12 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-std::shared_ptr<const data::Dataset> open_test_images(const Call& call, const ReportedRun& run) {
+std::shared_ptr<const data::Dataset> open_test_images(const ReportedRun& run) {
   data::DataOptions options;
-  options.name = call.get("--data").value_or(run.classifier.config.at("data").at("name").get<std::string>());
+  options.name = run.data;
+  options.val_fraction = 0;
   options.channels = run.classifier.preprocessing.channels;
-  auto test = data::open_data(options).test;
-  if (!test) {
-    throw data_error(options.name, "has no test part to show. Give --data a set that has one.");
-  }
-  return test;
+  return data::open_data(options).test;  // There is one: the run was measured on it.
 }
 
 // Walks the test set in its own order, so that nobody picks the pictures: the first of each kind, classes in
@@ -105,20 +103,40 @@ void require_same_classes(const Call& call, const std::vector<ReportedRun>& runs
   }
 }
 
+// Which set the figures are of, and whether the training may have known it.
+std::string describe_figures(const std::vector<ReportedRun>& runs) {
+  std::vector<std::string> sets;
+  bool trained_on = true;
+  for (const auto& run : runs) {
+    if (std::find(sets.begin(), sets.end(), run.data) == sets.end()) sets.push_back(run.data);
+    trained_on = trained_on && run.data == tasks::evaluated_data(run.classifier, "");
+  }
+  return fmt::format("All figures are of the test part of {}, {}.", fmt::join(sets, " and "),
+                     trained_on ? "on which no choice of the training depended" : "given with --data");
+}
+
+// What makes the page again.
+std::string describe_call(const Call& call, const std::vector<ReportedRun>& runs) {
+  std::string words = "fovea report";
+  for (const auto& run : runs) words += " " + run.folder.string();
+  for (const char* flag : {"--data", "--images", "--output"}) {
+    if (const auto value = call.get(flag)) words += fmt::format(" {} {}", flag, *value);
+  }
+  return words;
+}
+
 explain::Report build_report(const Call& call, const std::vector<ReportedRun>& runs, int64_t images) {
   explain::Report report;
   report.title = "Fovea: trained and explained";
-  report.subtitle = "All figures are of test images, on which no choice of the training depended.";
+  report.subtitle = describe_figures(runs);
   for (const auto& run : runs) report.models.push_back(model_report(run));
-  report.gallery_note =
-      "The first images of each class, in the order of the test set, that all networks name right or that "
-      "some "
-      "network names wrong. Nobody picked them.";
+  report.gallery_note = fmt::format(
+      "The first images of each class, in the order of the test part of {}, that all networks name right or "
+      "that some network names wrong. Nobody picked them.",
+      runs.front().data);
   note("drawing heat maps");
-  report.gallery = choose_items(runs, *open_test_images(call, runs.front()), images);
-  std::string command = "fovea report";
-  for (const auto& run : runs) command += " " + run.folder.string();
-  report.footer = fmt::format("Made by fovea {}: {} --output {}", kVersion, command, *call.get("--output"));
+  report.gallery = choose_items(runs, *open_test_images(runs.front()), images);
+  report.footer = fmt::format("Made by fovea {}: {}", kVersion, describe_call(call, runs));
   return report;
 }
 
@@ -139,7 +157,9 @@ int run_report(const Call& call) {
                     {"top1", run.metrics.top1},
                     {"top5", run.metrics.top5},
                     {"loss", run.metrics.loss},
-                    {"n", run.metrics.n}});
+                    {"n", run.metrics.n},
+                    {"data", run.data},
+                    {"split", "test"}});
   }
   if (call.has("--json")) {
     print_json(ordered_json{{"page", page.string()}, {"models", rows}});

@@ -70,10 +70,12 @@ std::optional<int64_t> epochs_of(const Lines& lines, const std::filesystem::path
 }  // namespace
 
 ReportedRun measure_run(const std::filesystem::path& folder, const std::string& data) {
-  ReportedRun run{.folder = folder, .name = {}, .classifier = tasks::load_classifier(folder), .metrics = {}};
+  ReportedRun run{
+      .folder = folder, .name = {}, .data = {}, .classifier = tasks::load_classifier(folder), .metrics = {}};
   for (const auto& line : run.classifier.notes) note(line);
   run.name = model_name(run.classifier);
-  note(fmt::format("measuring {} on the test images", run.name));
+  run.data = tasks::evaluated_data(run.classifier, data);
+  note(fmt::format("measuring {} on the test part of {}", run.name, run.data));
   run.metrics = tasks::evaluate_classifier(run.classifier, data, tasks::Split::test);
   return run;
 }

@@ -12,6 +12,8 @@ namespace fovea::cli {
 struct ReportedRun {
   std::filesystem::path folder;
   std::string name;
+  /// The set whose test part was measured, NAME[:PATH].
+  std::string data;
   tasks::Classifier classifier;
   train::ClassificationMetrics metrics;
 };

@@ -132,6 +132,10 @@ at::Tensor to_input(const Classifier& classifier, const at::Tensor& image) {
   return normalise(pixels, p);
 }
 
+std::string evaluated_data(const Classifier& classifier, const std::string& data) {
+  return data.empty() ? data_settings(classifier.config.at("data")).open.name : data;
+}
+
 train::ClassificationMetrics evaluate_classifier(const Classifier& classifier, const std::string& data,
                                                  Split split) {
   const Preprocessing& p = classifier.preprocessing;
@@ -146,8 +150,11 @@ train::ClassificationMetrics evaluate_classifier(const Classifier& classifier, c
                                                       : split == Split::val ? splits.val
                                                                             : splits.test;
   if (!images) {
-    throw data_error("eval", fmt::format("{} has no {} part. Choose another with --split.", options.name,
-                                         split == Split::val ? "val" : "test"));
+    const char* part = split == Split::val ? "val" : "test";
+    throw data_error(
+        "eval", fmt::format("{} must have a {} part; found none. Give --data a set with one; `fovea eval "
+                            "--split` measures the others.",
+                            options.name, part));
   }
   require_same_classes(classifier.class_names, images->class_names(), options.name);
   const std::shared_ptr<data::Loader> loader = evaluation_loader(images, p, 256);

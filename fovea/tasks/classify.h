@@ -78,8 +78,11 @@ std::shared_ptr<data::Loader> evaluation_loader(std::shared_ptr<const data::Data
 /// Which part of a data set is evaluated.
 enum class Split { train, val, test };
 
-/// Metrics on a split of `data` (NAME[:PATH]; empty: the data of the training). The validation split is that
-/// of the training.
+/// What is measured: `data`, or the data of the training when it is empty; NAME[:PATH].
+std::string evaluated_data(const Classifier& classifier, const std::string& data);
+
+/// Metrics on a split of evaluated_data(). The validation split is that of the training. Throws fovea::Error
+/// (data) when there is no such part, or its classes are others.
 train::ClassificationMetrics evaluate_classifier(const Classifier& classifier, const std::string& data,
                                                  Split split);
 

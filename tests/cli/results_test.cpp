@@ -97,6 +97,17 @@ TEST(Flow, TrainEvalPredictExplainReport) {
   const std::string report = read_text(work / "page/index.html");
   EXPECT_NE(report.find("<svg"), std::string::npos);
   EXPECT_NE(report.find(" s</td>"), std::string::npos) << "the seconds of training are missing";
+  const std::string set = "the test part of mnist:" + (work / "data set").string();
+  EXPECT_NE(report.find(set + ", on which no choice"), std::string::npos);
+  EXPECT_EQ(reported.json()["models"][0]["data"], "mnist:" + (work / "data set").string());
+  EXPECT_NE(run_fovea({"eval", run}).out.find("20 images, " + set), std::string::npos);
+  write_idx(work / "other", 60, 30);
+  const auto other = run_fovea({"report", run, "--output", (work / "page").string(), "--images", "4",
+                                "--data", "mnist:" + (work / "other").string()});
+  ASSERT_EQ(other.exit_code, 0) << other.err;
+  const std::string of_other = read_text(work / "page/index.html");
+  EXPECT_EQ(of_other.find("no choice of the training"), std::string::npos);
+  EXPECT_NE(of_other.find("mnist:" + (work / "other").string() + ", given with --data"), std::string::npos);
 }
 
 TEST(Flow, AFolderOfImages) {
@@ -114,8 +125,20 @@ TEST(Flow, AFolderOfImages) {
   // A folder has no test part, and says how to go on.
   const auto evaluated = run_fovea({"eval", run});
   EXPECT_EQ(evaluated.exit_code, 3);
-  EXPECT_TRUE(evaluated.is_one_line_with({"--split"}));
-  EXPECT_EQ(run_fovea({"eval", run, "--split", "val", "--json"}).exit_code, 0);
+  EXPECT_TRUE(evaluated.is_one_line_with({"must have a test part", "--split"}));
+  const auto reported = run_fovea({"report", run, "--output", (work / "page").string()});
+  EXPECT_EQ(reported.exit_code, 3);
+  EXPECT_NE(reported.err.find("must have a test part"), std::string::npos) << reported.err;
+  const auto validated = run_fovea({"eval", run, "--split", "val", "--json"});
+  ASSERT_EQ(validated.exit_code, 0) << validated.err;
+  EXPECT_EQ(validated.json()["top5"], 100);
+  EXPECT_EQ(validated.json()["data"], "folder:" + (work / "images").string());
+  const std::string text = run_fovea({"eval", run, "--split", "val"}).out;
+  EXPECT_NE(text.find("the val part of folder:" + (work / "images").string()), std::string::npos) << text;
+  EXPECT_EQ(text.find("top-5"), std::string::npos) << "top-5 of two classes: " << text;
+  EXPECT_EQ(trained.err.find("top-5"), std::string::npos) << trained.err;
+}
+
 }
 
 TEST(Run, MechanismIsAttention) {
