@@ -149,6 +149,14 @@ const std::vector<DataEntry>& data_entries() {
   return entries;
 }
 
+std::string with_absolute_path(const std::string& name) {
+  const size_t colon = name.find(':');
+  if (colon == std::string::npos || colon + 1 == name.size()) return name;
+  std::error_code fault;
+  const auto path = std::filesystem::weakly_canonical(name.substr(colon + 1), fault);
+  return fault ? name : name.substr(0, colon + 1) + path.string();
+}
+
 Splits open_data(const DataOptions& options) {
   check(options);
   Splits splits = open_named(options.name, options.channels);

@@ -37,6 +37,10 @@ struct DataEntry {
 /// Every known data set, in the order in which they are listed.
 const std::vector<DataEntry>& data_entries();
 
+/// NAME:PATH with the path made absolute and free of links, so that it means the same from any working
+/// directory; NAME alone as it is.
+std::string with_absolute_path(const std::string& name);
+
 /// Opens a data set and divides it; the test part is never touched by the division.
 /// Errors: usage for an unknown name (with the nearest) or option, data for missing or damaged files.
 Splits open_data(const DataOptions& options);

@@ -12,6 +12,7 @@
 #include "fovea/data/statistics.h"
 #include "fovea/data/transform.h"
 #include "fovea/io/json_text.h"
+#include "fovea/io/utf8.h"
 #include "fovea/models/registry.h"
 
 namespace fovea::tasks {
@@ -169,6 +170,15 @@ void require_agreement(const json& model, const Preprocessing& p, int64_t classe
   agree("img_size", size, "the size");
 }
 
+/// The name with its path made absolute: the checkpoint is used from other working directories too.
+std::string lasting_name(const std::string& name) {
+  std::string lasting = data::with_absolute_path(name);
+  if (io::is_utf8(lasting)) return lasting;
+  throw usage_error("config",
+                    fmt::format("data.name must be UTF-8, as config.json is; found {}. Rename the folder.",
+                                io::quote_text(lasting)));
+}
+
 json to_json(const Preprocessing& p) {
   return {
       {"channels", p.channels}, {"height", p.height}, {"width", p.width}, {"mean", p.mean}, {"std", p.std}};
@@ -238,6 +248,7 @@ ResolvedClassify resolve_with_data(const json& config) {
   // Before the data are read: a wrong name should cost nothing.
   models::model_config(model["name"], models::settings_of(model));
   DataSettings settings = data_settings(config.value("data", json::object()));
+  settings.open.name = lasting_name(settings.open.name);
   settings.open.img_size = image_size(settings, model);
   if (settings.transform.is_null() && settings.open.img_size > 0) {
     settings.transform = usual_transform(base_name(settings.open.name), settings.open.img_size);

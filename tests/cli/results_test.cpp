@@ -139,6 +139,23 @@ TEST(Flow, AFolderOfImages) {
   EXPECT_EQ(trained.err.find("top-5"), std::string::npos) << trained.err;
 }
 
+TEST(Flow, ARelativeFolderIsFoundFromElsewhere) {
+  const TemporaryFolder work;
+  write_image_folder(work / "here/images", 10);
+  fs::create_directories(work / "there");
+  const auto in = [&](const std::string& folder) {
+    return CallOptions{.shell = "cd '" + (work / folder).string() + "' && exec \"$@\""};
+  };
+  const auto trained =
+      run_fovea({"train", "classify", "--model", "resnet8", "--data", "folder:images", "--set",
+                 "data.img_size=16", "--set", "data.val_fraction=0.2", "--set", "batch_size=8", "--set",
+                 "max_steps=1", "--output", (work / "run").string()},
+                in("here"));
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  const auto evaluated = run_fovea({"eval", (work / "run").string(), "--split", "val"}, in("there"));
+  EXPECT_EQ(evaluated.exit_code, 0) << evaluated.err;
+}
+
 }
 
 TEST(Run, MechanismIsAttention) {
