@@ -108,6 +108,11 @@ void assign(json& settings, const std::string& key, json value) {
 }
 
 void assign_text(json& settings, const std::string& key_and_value) {
+  if (!io::is_utf8(key_and_value)) {
+    throw usage_error("--set",
+                      fmt::format("takes UTF-8, as configurations are JSON; found {}. Write it in UTF-8.",
+                                  io::quote_text(key_and_value)));
+  }
   const auto equals = key_and_value.find('=');
   if (equals == std::string::npos || equals == 0) {
     throw usage_error("--set", fmt::format("takes KEY=VALUE; found {}. Write for example lr=0.1.",

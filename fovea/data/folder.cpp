@@ -10,6 +10,7 @@
 #include "fovea/core/nearest.h"
 #include "fovea/data/image_tensor.h"
 #include "fovea/data/tensor_dataset.h"
+#include "fovea/io/utf8.h"
 
 namespace fovea::data {
 namespace {
@@ -86,6 +87,15 @@ void collect(const fs::path& folder, int64_t label, std::set<fs::path>& seen, Fi
   }
 }
 
+// Configurations and results are JSON, which has no other letters.
+std::string class_name(const fs::path& folder) {
+  std::string name = folder.filename().string();
+  if (io::is_utf8(name)) return name;
+  throw data_error("folder",
+                   fmt::format("the name of a class must be UTF-8; found {} in {}. Rename the folder.",
+                               io::quote_text(name), folder.parent_path().string()));
+}
+
 // The images of one part; class_names is filled when it is empty, otherwise it must know every class.
 Files collect_part(const fs::path& folder, std::vector<std::string>& class_names) {
   const auto folders = sub_folders(folder);
@@ -94,11 +104,11 @@ Files collect_part(const fs::path& folder, std::vector<std::string>& class_names
                                            folder.string()));
   }
   if (class_names.empty()) {
-    for (const auto& path : folders) class_names.push_back(path.filename().string());
+    for (const auto& path : folders) class_names.push_back(class_name(path));
   }
   Files files;
   for (const auto& path : folders) {
-    const std::string name = path.filename().string();
+    const std::string name = class_name(path);
     const auto found = std::find(class_names.begin(), class_names.end(), name);
     if (found == class_names.end()) {
       throw data_error("folder",

@@ -38,7 +38,8 @@ class FolderDataset : public Dataset {
 /// Files are those that end in .jpg, .jpeg, .png or, under any other name, start as a JPEG or PNG does;
 /// hidden ones are skipped, links to folders are followed once. Nothing is decoded here. Throws Error (data)
 /// naming the path: missing folder, no class, a class without an image, an image of a kind that is not read,
-/// a class of `val` or `test` that `train` lacks. Source: the layout of torchvision.datasets.ImageFolder.
+/// a class of `val` or `test` that `train` lacks, a
+/// class whose name is not UTF-8. Source: the layout of torchvision.datasets.ImageFolder.
 Splits open_folder(const std::filesystem::path& folder, int64_t channels = 3);
 
 }  // namespace fovea::data

@@ -66,6 +66,17 @@ TEST_F(BadData, ATextFileInAFolderOfImages) {
   EXPECT_NE(ended.err.find("3.png"), std::string::npos) << ended.err;
 }
 
+TEST_F(BadData, AClassWhoseNameIsNotUtf8) {
+  write_image_folder(work_ / "images", 12);
+  fs::rename(work_ / "images/stripes", work_ / "images/\xff\xfe");
+  const auto ended =
+      run_fovea({"train", "classify", "--model", "resnet8", "--data", "folder:" + (work_ / "images").string(),
+                 "--set", "data.img_size=16", "--output", (work_ / "run").string()});
+  EXPECT_EQ(ended.exit_code, 3);
+  EXPECT_TRUE(ended.is_one_line_with({"name of a class must be UTF-8", "found '", "Rename"}));
+  EXPECT_FALSE(fs::exists(work_ / "run"));
+}
+
 // A PNG whose header says `side` x `side`, with the right checksum.
 std::string bomb(uint32_t side, const fs::path& small) {
   write_picture(small, 0, 4);

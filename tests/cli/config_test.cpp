@@ -100,6 +100,17 @@ TEST_F(Config, DeepTextsAndZeroBytesAreRefused) {
   EXPECT_EQ(text.exit_code, 0) << text.err;
 }
 
+TEST_F(Config, TextsAreUtf8) {
+  const auto set = print({"--model", "resnet8", "--set", "description=\xff\xfe"});
+  EXPECT_EQ(set.exit_code, 2);
+  EXPECT_TRUE(set.is_one_line_with({"--set", "UTF-8", "description"}));
+  write_idx(work_ / "\xff");
+  const auto data = run_fovea({"train", "classify", "--model", "resnet8", "--data",
+                               "mnist:" + (work_ / "\xff").string(), "--print-config"});
+  EXPECT_EQ(data.exit_code, 2);
+  EXPECT_TRUE(data.is_one_line_with({"data.name must be UTF-8", "mnist:"}));
+}
+
 TEST_F(Config, LongValuesAreCutInMessages) {
   const auto ended = print({"--model", "resnet8", "--set", "lr=" + std::string(5000, 'x')});
   EXPECT_EQ(ended.exit_code, 2);
