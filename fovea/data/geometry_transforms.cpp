@@ -41,6 +41,13 @@ at::Tensor Resize::apply(const at::Tensor& image, Random&) const {
   return resize_bilinear(image, height, width);
 }
 
+std::optional<PixelSize> Resize::output_size(std::optional<PixelSize> image) const {
+  if (size_.width != 0) return size_;
+  if (!image) return std::nullopt;
+  const auto [height, width] = shorter_edge_size(image->height, image->width, size_.height);
+  return PixelSize{height, width};
+}
+
 nlohmann::json Resize::describe() const {
   return {{"resize", {{"size", size_.width == 0 ? nlohmann::json(size_.height) : pair(size_)}}}};
 }

@@ -1,4 +1,6 @@
 #pragma once
+#include <optional>
+
 #include "fovea/data/geometry.h"
 #include "fovea/data/parameters.h"
 #include "fovea/data/transform.h"
@@ -14,6 +16,7 @@ class Resize : public Transform {
   explicit Resize(PixelSize size);
   explicit Resize(int64_t shorter_edge);
   at::Tensor apply(const at::Tensor& image, Random& random) const override;
+  std::optional<PixelSize> output_size(std::optional<PixelSize> image) const override;
   nlohmann::json describe() const override;
 
  private:
@@ -25,6 +28,7 @@ class CenterCrop : public Transform {
  public:
   explicit CenterCrop(PixelSize size);
   at::Tensor apply(const at::Tensor& image, Random& random) const override;
+  std::optional<PixelSize> output_size(std::optional<PixelSize>) const override { return size_; }
   nlohmann::json describe() const override;
 
  private:
@@ -43,6 +47,7 @@ class RandomCrop : public Transform {
  public:
   explicit RandomCrop(const RandomCropOptions& options);
   at::Tensor apply(const at::Tensor& image, Random& random) const override;
+  std::optional<PixelSize> output_size(std::optional<PixelSize>) const override { return options_.size; }
   nlohmann::json describe() const override;
 
  private:
@@ -83,6 +88,7 @@ class RandomResizedCrop : public Transform {
  public:
   explicit RandomResizedCrop(const RandomResizedCropOptions& options);
   at::Tensor apply(const at::Tensor& image, Random& random) const override;
+  std::optional<PixelSize> output_size(std::optional<PixelSize>) const override { return options_.size; }
   nlohmann::json describe() const override;
 
   /// The region drawn for an image of (height, width): ten tries, then the middle at the nearest allowed

@@ -121,20 +121,15 @@ TransformPtr make_random_erasing(OptionReader& options) {
   return std::make_unique<RandomErasing>(erasing);
 }
 
-// What stays the size of what comes in, what makes one size of all, and resize, which does so when given a
-// pair.
-enum class Output { as_input, fixed, fixed_by_pair };
-
 struct Row {
   const char* name;
   TransformPtr (*make)(OptionReader& options);
-  Output output = Output::as_input;
 };
 
-constexpr std::array<Row, 12> kRows = {{{"resize", make_resize, Output::fixed_by_pair},
-                                        {"center_crop", make_center_crop, Output::fixed},
-                                        {"random_crop", make_random_crop, Output::fixed},
-                                        {"random_resized_crop", make_random_resized_crop, Output::fixed},
+constexpr std::array<Row, 12> kRows = {{{"resize", make_resize},
+                                        {"center_crop", make_center_crop},
+                                        {"random_crop", make_random_crop},
+                                        {"random_resized_crop", make_random_resized_crop},
                                         {"random_horizontal_flip", make_flip<RandomHorizontalFlip>},
                                         {"random_vertical_flip", make_flip<RandomVerticalFlip>},
                                         {"color_jitter", make_color_jitter},
@@ -188,6 +183,11 @@ int64_t Compose::output_channels(int64_t channels) const {
   return channels;
 }
 
+std::optional<PixelSize> Compose::output_size(std::optional<PixelSize> image) const {
+  for (const auto& part : parts_) image = part->output_size(image);
+  return image;
+}
+
 json Compose::describe() const {
   json list = json::array();
   for (const auto& part : parts_) list.push_back(part->describe());
@@ -207,17 +207,7 @@ std::vector<std::string> transform_names() {
   return names;
 }
 
-bool has_output_size(const json& list) {
-  for (const auto& entry : list.is_array() ? list : json::array({list})) {
-    const auto [name, options] = split_entry(entry);
-    const Output output = find_row(name).output;
-    if (output == Output::fixed) return true;
-    if (output == Output::fixed_by_pair && options.is_object() && options.contains("size") &&
-        options["size"].is_array())
-      return true;
-  }
-  return false;
-}
+bool has_output_size(const json& list) { return make_transform(list)->output_size(std::nullopt).has_value(); }
 
 TransformPtr evaluation_transform(int64_t size) {
   std::vector<TransformPtr> parts;

@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "fovea/core/random.h"
+#include "fovea/data/parameters.h"
 
 namespace fovea::data {
 
@@ -23,6 +25,9 @@ class Transform {
   /// The number of channels of what apply() makes of an image with `channels`.
   virtual int64_t output_channels(int64_t channels) const { return channels; }
 
+  /// The size of what apply() makes of an image of size `image`; empty = not known, as images differ.
+  virtual std::optional<PixelSize> output_size(std::optional<PixelSize> image) const { return image; }
+
   /// The same transform as make_transform takes it: {"name": {option: value, ...}}, all options resolved.
   virtual nlohmann::json describe() const = 0;
 };
@@ -35,6 +40,7 @@ class Compose : public Transform {
   explicit Compose(std::vector<TransformPtr> parts);
   at::Tensor apply(const at::Tensor& image, Random& random) const override;
   int64_t output_channels(int64_t channels) const override;
+  std::optional<PixelSize> output_size(std::optional<PixelSize> image) const override;
   nlohmann::json describe() const override;
 
  private:

@@ -70,12 +70,12 @@ class ImageNetwork : public Network {
   /// Of the output of cam_layer().
   virtual TokenGrid token_grid() const = 0;
 
-  io::TensorMap run(const io::TensorMap& inputs) override;
-
- protected:
   /// Whether images must have exactly the size of inputs(), or any.
   virtual bool fixed_size() const = 0;
 
+  io::TensorMap run(const io::TensorMap& inputs) override;
+
+ protected:
   /// Throws fovea::Error (data) unless `images` fit.
   void check_images(const at::Tensor& images) const;
 };

@@ -14,6 +14,7 @@
 #include "fovea/io/json_text.h"
 #include "fovea/io/utf8.h"
 #include "fovea/models/registry.h"
+#include "fovea/nn/meta_device.h"
 
 namespace fovea::tasks {
 namespace {
@@ -170,6 +171,19 @@ void require_agreement(const json& model, const Preprocessing& p, int64_t classe
   agree("img_size", size, "the size");
 }
 
+/// Augmentations may make another size than the evaluation sees, unless the network knows one size only: that
+/// one would refuse its first batch.
+void require_fitting_size(const json& model, const data::Transform& transform, const Preprocessing& p) {
+  const auto made = transform.output_size(data::PixelSize{p.height, p.width});
+  if (made->height == p.height && made->width == p.width) return;
+  const nn::MetaDeviceScope meta;
+  if (!models::make_image_model(model["name"], models::settings_of(model))->fixed_size()) return;
+  throw usage_error("config",
+                    fmt::format("data.transform must make images of the network's img_size, {} x {}; "
+                                "found {} x {}. Give its crop or resize that size, or set img_size.",
+                                p.height, p.width, made->height, made->width));
+}
+
 /// The name with its path made absolute: the checkpoint is used from other working directories too.
 std::string lasting_name(const std::string& name) {
   std::string lasting = data::with_absolute_path(name);
@@ -270,10 +284,12 @@ ResolvedClassify resolve_with_data(const json& config) {
   if (p.height == p.width) settings.open.img_size = p.height;
   if (settings.transform.is_null())
     settings.transform = usual_transform(base_name(settings.open.name), p.height);
-  settings.transform = data::make_transform(settings.transform)->describe();
+  const data::TransformPtr transform = data::make_transform(settings.transform);
+  settings.transform = transform->describe();
   result.config["task"] = "classify";
   result.config["library"] = kVersion;
   result.config["model"] = resolve_model(model, p, classes);
+  require_fitting_size(result.config["model"], *transform, p);
   result.config["data"] = to_json(settings);
   result.config["class_names"] = train.class_names();
   result.config["preprocessing"] = to_json(p);

@@ -236,6 +236,21 @@ TEST(MakeTransform, KnowsWhichListsMakeOneSize) {
   EXPECT_FALSE(has_output_size(json::array()));
 }
 
+TEST(MakeTransform, SaysTheSizeOfWhatItMakes) {
+  for (const char* list :
+       {R"(["random_horizontal_flip", {"random_resized_crop": {"size": 8}}, {"resize": {"size": 6}}])",
+        R"([{"resize": {"size": 10}}])", R"([{"center_crop": {"size": [4, 9]}}, "grayscale"])",
+        R"([{"random_crop": {"size": 12, "padding": 3}}])", R"(["random_vertical_flip"])"}) {
+    const auto transform = make_transform(json::parse(list));
+    Random random(1);
+    const at::Tensor made = transform->apply(at::zeros({3, 20, 30}, at::kByte), random);
+    const auto said = transform->output_size(PixelSize{20, 30});
+    ASSERT_TRUE(said.has_value()) << list;
+    EXPECT_EQ(said->height, made.size(1)) << list;
+    EXPECT_EQ(said->width, made.size(2)) << list;
+  }
+}
+
 TEST(RandomCrop, ReachesEveryPlaceAndPadsWithZeros) {
   const at::Tensor image = noise(1, 6, 6);
   RandomCropOptions options;

@@ -147,6 +147,22 @@ TEST_F(ClassifyTest, AModelThatContradictsTheDataIsRefusedBeforeAFileIsWritten) 
   EXPECT_EQ(resolve_classify(config({{"model", {{"img_size", 32}}}}))["preprocessing"]["height"], 32);
 }
 
+TEST_F(ClassifyTest, ACropThatTheNetworkCannotTakeIsRefusedBeforeAFileIsWritten) {
+  const json crop = json::array({{{"random_crop", {{"size", 24}}}}});
+  ClassifyRun run;
+  run.config = config({{"data", {{"transform", crop}}}});
+  run.output = folder_ / "run";
+  const std::string text = message_of(ErrorKind::usage, [&] { train_classify(run); });
+  EXPECT_NE(text.find("img_size, 28 x 28; found 24 x 24"), std::string::npos) << text;
+  EXPECT_FALSE(fs::exists(run.output));
+  // A network without a size of its own may train on smaller images than it is tested on.
+  run.config = {{"model", {{"name", "resnet8"}}},
+                {"data", {{"name", data()}, {"transform", crop}}},
+                {"max_steps", 1},
+                {"batch_size", 20}};
+  EXPECT_EQ(train_classify(run).step, 1);
+}
+
 TEST_F(ClassifyTest, OneClassIsRefused) {
   fs::create_directories(folder_ / "images/only");
   for (int i = 0; i < 4; ++i) {
