@@ -9,6 +9,7 @@
 #include "fovea/cli/device.h"
 #include "fovea/cli/each_image.h"
 #include "fovea/cli/model_view.h"
+#include "fovea/cli/picture_folder.h"
 #include "fovea/core/error.h"
 #include "fovea/core/nearest.h"
 #include "fovea/explain/heatmap.h"
@@ -54,7 +55,7 @@ struct Work {
   const tasks::Classifier& classifier;
   std::vector<std::string> methods;
   int64_t target;
-  fs::path output;
+  PictureFolder output;
   std::vector<explain::GalleryItem> items = {};
   ordered_json results = ordered_json::array();
 };
@@ -68,8 +69,9 @@ void explain_one(Work& work, const std::string& file) {
   const io::Image seen = seen_image(work.classifier, input);
   ordered_json maps = ordered_json::array();
   for (const auto& found : view.explanations) {
-    const fs::path picture = work.output / picture_name(work.results.size() + 1, file, found);
-    io::write_png(picture, explain::overlay(seen, found.map, {.low = found.low, .high = found.high}));
+    const fs::path picture =
+        work.output.add(picture_name(work.results.size() + 1, file, found),
+                        explain::overlay(seen, found.map, {.low = found.low, .high = found.high}));
     ordered_json row = {{"method", found.method},
                         {"picture", picture.string()},
                         {"layer", found.layer},
@@ -91,19 +93,20 @@ int run_explain(const Call& call) {
   apply_device_and_threads(call);
   const auto classifier = tasks::load_classifier(*call.get("CHECKPOINT"));
   for (const auto& line : classifier.notes) note(line);
+  const auto methods = call.all("--method");
+  const int64_t target = find_class(call, classifier);
+  for (const auto& method : methods) explain::make_explainer(method);
   Work work{.classifier = classifier,
-            .methods = call.all("--method"),
-            .target = find_class(call, classifier),
-            .output = *call.get("--output")};
-  for (const auto& method : work.methods) explain::make_explainer(method);
-  make_folder(work.output);
+            .methods = methods,
+            .target = target,
+            .output = PictureFolder(*call.get("--output"))};
   const int exit_code =
       for_each_image(call, {.work = [&](const std::string& file) { explain_one(work, file); },
                             .failed =
                                 [&](const std::string& file, const std::string& line) {
                                   work.results.push_back({{"file", file}, {"error", line}});
                                 }});
-  const fs::path page = work.output / "index.html";
+  const fs::path page = work.output.page();
   io::write_atomically(page,
                        explain::render_page({.title = "What the network looks at",
                                              .subtitle = model_name(classifier) + ", " +

@@ -156,6 +156,45 @@ TEST(Flow, ARelativeFolderIsFoundFromElsewhere) {
   EXPECT_EQ(evaluated.exit_code, 0) << evaluated.err;
 }
 
+TEST(Explain, OldPicturesDoNotStandBesideANewPage) {
+  const TemporaryFolder work;
+  write_idx(work / "data");
+  train_tiny(work / "data", work / "run");
+  const auto explain = [&](const std::vector<std::string>& names) {
+    std::vector<std::string> words = {"explain", (work / "run").string(), "--output",
+                                      (work / "out").string()};
+    for (const auto& name : names) {
+      write_picture(work / name, 1, 28);
+      words.push_back((work / name).string());
+    }
+    const auto ended = run_fovea(words);
+    EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  };
+  explain({"a.png", "line\nbreak.png"});
+  EXPECT_TRUE(fs::exists(work / "out/001-a-gradcam.png"));
+  write_text(work / "out/mine.png", "mine");
+  explain({"c.png"});
+  std::vector<std::string> left;
+  for (const auto& entry : fs::directory_iterator(work / "out")) left.push_back(entry.path().filename());
+  std::sort(left.begin(), left.end());
+  EXPECT_EQ(left,
+            (std::vector<std::string>{".fovea-pictures", "001-c-gradcam.png", "index.html", "mine.png"}));
+}
+
+TEST(Explain, AHostileListRemovesPicturesOfItsFolderOnly) {
+  const TemporaryFolder work;
+  write_idx(work / "data");
+  train_tiny(work / "data", work / "run");
+  write_picture(work / "a.png", 1, 28);
+  write_text(work / "out/notes.txt", "mine");
+  write_text(work / "out/.fovea-pictures",
+             std::string("../a.png\0notes.txt\0../run\0", 8 + 1 + 9 + 1 + 6 + 1) + (work / "a.png").string() +
+                 std::string(1, '\0'));
+  const auto ended = run_fovea(
+      {"explain", (work / "run").string(), (work / "a.png").string(), "--output", (work / "out").string()});
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_TRUE(fs::exists(work / "out/notes.txt"));
+  EXPECT_TRUE(fs::exists(work / "a.png"));
 }
 
 TEST(Run, MechanismIsAttention) {
