@@ -29,7 +29,7 @@ std::string cell(const Confusion& confusion, size_t i, size_t j, int64_t total) 
   const int64_t count = confusion.counts[i * confusion.classes.size() + j];
   const double part = share(count, total), shade = std::sqrt(part);
   return fmt::format(R"(<td class="{}{}" style="--s:{:.3f}" title="{} taken for {}: {} of {}">{}</td>)",
-                     i == j ? "hit" : "miss", shade > 0.6 ? " deep" : "", shade,
+                     i == j ? "hit" : "miss", count == 0 ? " none" : "", shade,
                      escape_html(confusion.classes[i]), escape_html(confusion.classes[j]), count, total,
                      count == 0 ? std::string("&middot;") : std::to_string(count));
 }

@@ -5,11 +5,11 @@ namespace fovea::explain {
 const char* const kPageStyle = R"css(
 :root{--paper:#fbfbfa;--card:#fff;--ink:#1d2530;--muted:#5e6977;--grid:#e6e8eb;--line:#dcdfe3;
 --accent:47 109 181;
---on-deep:#fff;--good:#1f7a4d;--bad:#b3372b;--series-1:#2f6db5;--series-2:#c8622b;--series-3:#2e8b6a;
+--miss:200 98 43;--shade:.75;--good:#1f7a4d;--bad:#b3372b;--series-1:#2f6db5;--series-2:#c8622b;--series-3:#2e8b6a;
 --series-4:#8a5bb0;--series-5:#b0432f;--series-6:#5d6b7a;--heat:.65}
 @media (prefers-color-scheme:dark){:root{--paper:#14171b;--card:#1b1f25;--ink:#e4e7eb;--muted:#9aa5b1;
 --grid:#2a3038;
---line:#313842;--accent:106 165 232;--on-deep:#0d1218;--good:#5fc48f;--bad:#f08a7c;--series-1:#6aa5e8;
+--line:#313842;--accent:106 165 232;--miss:226 125 66;--shade:.57;--good:#5fc48f;--bad:#f08a7c;--series-1:#6aa5e8;
 --series-2:#e9935f;--series-3:#5fbf9a;--series-4:#b794dd;--series-5:#ec8a78;--series-6:#9fadbb}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
@@ -37,9 +37,9 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 .confusion .corner{font-weight:400;text-align:right;padding-right:8px;white-space:nowrap}
 .confusion tbody th{font-weight:500;color:var(--muted);text-align:right;padding:0 8px 0 0;white-space:nowrap}
 .confusion td{text-align:center;min-width:2.55em;height:2.2em;border:1px solid var(--paper)}
-.confusion .hit,.confusion .miss{background:rgb(var(--accent)/calc(var(--s)*.95))}
-.confusion .miss{background:rgb(200 98 43/calc(var(--s)*.95))}
-.confusion .deep{color:var(--on-deep)}
+.confusion .hit{background:rgb(var(--accent)/calc(var(--s)*var(--shade)))}
+.confusion .miss{background:rgb(var(--miss)/calc(min(var(--s)*1.5,1)*var(--shade)))}
+.confusion .none{color:var(--muted)}
 .confusion td.recall{color:var(--muted);padding-left:8px;text-align:right}
 .pairs th,.pairs td{padding:4px 14px 4px 0;text-align:left;border-bottom:1px solid var(--line)}
 .controls{display:flex;flex-wrap:wrap;gap:10px 24px;align-items:center;margin:4px 0 16px}
@@ -62,7 +62,8 @@ grid-template-columns:repeat(auto-fill,minmax(min(100%,calc(var(--cells)*132px +
 .card-body{--gap:14px;display:flex;flex-wrap:wrap;gap:18px var(--gap)}
 .maps{display:grid;gap:var(--gap);grid-template-columns:
 repeat(auto-fill,minmax(max(90px,calc((100% - (var(--n) - 1)*var(--gap))/var(--n) - .1px)),1fr))}
-.view{flex:var(--n) 1 calc(var(--n)*96px);min-width:0;max-width:calc(var(--n)*234px - 14px)}
+.view{flex:var(--n) 1 calc(var(--n)*(96px + var(--gap)) - var(--gap));min-width:0;
+max-width:calc(var(--n)*(220px + var(--gap)) - var(--gap))}
 .maps figure{max-width:220px}
 h4{font-size:.8rem;font-weight:600;color:var(--muted);margin:0 0 5px;white-space:nowrap}
 .mark{margin-left:.4em}.ok{color:var(--good)}.no{color:var(--bad)}
@@ -83,9 +84,15 @@ summary{cursor:pointer;color:var(--muted)}
 .grid td{padding:2px}.grid .stack{width:72px}
 @media (max-width:480px){main{padding:20px 14px 32px}h1{font-size:1.45rem}h2{margin-top:32px}
 .card{padding:12px}.card-body{--gap:10px}.scores,figcaption{font-size:.72rem}.scores li{padding:2px 3px}
-.facts th,.facts td{padding:6px 8px}.confusion{font-size:.66rem}.confusion td{min-width:2.15em;height:2em}
+.confusion{font-size:.66rem}.confusion td{min-width:2.05em;height:2em}
 .confusion tbody th,.confusion .corner{padding-right:5px}.confusion td.recall{padding-left:5px}
 .chart .tick{font-size:13px}}
+@media (max-width:760px){.facts,.facts tbody{display:block}.facts thead{display:none}
+.facts tr{display:grid;grid-template-columns:repeat(3,1fr);border-bottom:1px solid var(--line);padding-bottom:8px}
+.facts td,.facts td:first-child{border:0;text-align:left;padding:6px 8px 0 0;overflow-wrap:anywhere;
+white-space:normal}
+.facts td:first-child{grid-column:1/-1}
+.facts td[data-label]::before{content:attr(data-label);display:block;color:var(--muted);font-size:.75rem}}
 .stack{position:relative;width:100%;aspect-ratio:var(--ratio);border-radius:4px;overflow:hidden;
 background:#000}
 .photo,.heat{position:absolute;inset:0;width:100%;height:100%}

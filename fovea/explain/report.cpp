@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include "fovea/explain/html.h"
 #include "fovea/explain/page.h"
@@ -23,17 +26,27 @@ std::string duration(const std::optional<double>& seconds) {
 }
 
 std::string results_table(const std::vector<ModelReport>& models) {
-  std::string out =
-      R"(<div class="scroll"><table class="facts"><thead><tr><th>Model</th><th>Top-1</th><th>Training</th>)"
-      "<th>Parameters</th><th>Epochs</th><th>Top-5</th><th>Loss</th></tr></thead><tbody>";
+  const bool top5 = std::any_of(models.begin(), models.end(),
+                                [](const ModelReport& model) { return model.top5.has_value(); });
+  std::vector<std::string> labels = {"Top-1", "Training", "Parameters", "Epochs", "Top-5", "Loss"};
+  if (!top5) std::erase(labels, "Top-5");
+  std::string out = R"(<div class="scroll"><table class="facts"><thead><tr><th>Model</th>)";
+  for (const auto& label : labels) out += "<th>" + label + "</th>";
+  out += "</tr></thead><tbody>";
   for (const auto& model : models) {
     out += fmt::format("<tr><td><b>{}</b>", escape_html(model.title));
-    if (!model.name.empty()) out += fmt::format("<small>{}</small>", escape_html(model.name));
-    out += fmt::format("</td><td><b>{}</b></td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                       percent(model.top1), duration(model.seconds),
-                       model.parameters ? grouped_number(*model.parameters) : kNone,
-                       model.epochs ? std::to_string(*model.epochs) : kNone, percent(model.top5),
-                       model.loss ? fmt::format("{:.4f}", *model.loss) : kNone);
+    if (!model.name.empty() && model.name != model.title)
+      out += fmt::format("<small>{}</small>", escape_html(model.name));
+    out += "</td>";
+    std::vector<std::string> values = {"<b>" + percent(model.top1) + "</b>", duration(model.seconds),
+                                       model.parameters ? grouped_number(*model.parameters) : kNone,
+                                       model.epochs ? std::to_string(*model.epochs) : kNone};
+    if (top5) values.push_back(percent(model.top5));
+    values.push_back(model.loss ? fmt::format("{:.4f}", *model.loss) : kNone);
+    // A narrow page puts the label above each value.
+    for (size_t i = 0; i < labels.size(); ++i)
+      out += fmt::format(R"(<td data-label="{}">{}</td>)", labels[i], values[i]);
+    out += "</tr>";
   }
   return out + "</tbody></table></div>";
 }

@@ -4,12 +4,16 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
+#include <sstream>
 
 #include "fovea/core/error.h"
 #include "fovea/explain/html.h"
+#include "fovea/explain/page_style.h"
 #include "fovea/explain/report.h"
 #include "fovea/explain/view.h"
 #include "fovea/models/registry.h"
@@ -105,6 +109,60 @@ TEST(Page, ShowsTheNumbers) {
   EXPECT_EQ(count(html, "class=\"confusion\""), 2u);
   EXPECT_NE(html.find("75.0%"), std::string::npos);
   EXPECT_NE(html.find("0 &ndash; 2.5"), std::string::npos);
+}
+
+TEST(Page, Top5StandsOnlyWhereSomeModelHasIt) {
+  Report report = full_report();
+  EXPECT_EQ(render_report(report).find("Top-5"), std::string::npos);
+  report.models[1].top5 = 99.5;
+  const std::string html = render_report(report);
+  EXPECT_NE(html.find("<th>Top-5</th>"), std::string::npos);
+  EXPECT_NE(html.find(R"(<td data-label="Top-5">99.50%</td>)"), std::string::npos);
+  EXPECT_NE(html.find(R"(<td data-label="Top-5">&ndash;</td>)"), std::string::npos);
+}
+
+// Relative luminance and contrast of WCAG 2.1, of colours in [0, 255].
+using Colour = std::array<double, 3>;
+double luminance(const Colour& colour) {
+  const auto linear = [](double v) {
+    v /= 255;
+    return v <= 0.03928 ? v / 12.92 : std::pow((v + 0.055) / 1.055, 2.4);
+  };
+  return 0.2126 * linear(colour[0]) + 0.7152 * linear(colour[1]) + 0.0722 * linear(colour[2]);
+}
+
+// The last --NAME of the style (dark) or the first (light), #rrggbb or three numbers.
+std::string variable(const std::string& name, bool dark) {
+  const std::string style = kPageStyle, key = "--" + name + ":";
+  const size_t at = (dark ? style.rfind(key) : style.find(key)) + key.size();
+  return style.substr(at, style.find_first_of(";}", at) - at);
+}
+
+Colour colour(const std::string& text) {
+  Colour out{};
+  if (text[0] == '#') {
+    for (size_t i = 0; i < 3; ++i) out[i] = std::stoi(text.substr(1 + 2 * i, 2), nullptr, 16);
+  } else {
+    std::istringstream(text) >> out[0] >> out[1] >> out[2];
+  }
+  return out;
+}
+
+TEST(Page, NumbersOfTheConfusionMatrixCanBeRead) {
+  for (const bool dark : {false, true}) {
+    const Colour ink = colour(variable("ink", dark)), paper = colour(variable("paper", dark));
+    const double shade = std::stod(variable("shade", dark));
+    for (const char* name : {"accent", "miss"}) {
+      const Colour full = colour(variable(name, dark));
+      for (double s = 0; s <= 1; s += 0.05) {
+        Colour cell;
+        for (size_t i = 0; i < 3; ++i) cell[i] = full[i] * s * shade + paper[i] * (1 - s * shade);
+        const double a = luminance(cell), b = luminance(ink);
+        EXPECT_GE((std::max(a, b) + 0.05) / (std::min(a, b) + 0.05), 4.5) << name << " at " << s << dark;
+      }
+    }
+  }
+  EXPECT_EQ(confusion_html({{"a", "b"}, {9, 1, 2, 8}}).find("deep"), std::string::npos);
 }
 
 TEST(Page, EmptyReportIsStillAPage) {
