@@ -108,9 +108,9 @@ void check_names(const Bound& bound, const Argument& argument, const std::vector
   const auto names = argument.names();
   for (const auto& value : values) {
     if (std::find(names.begin(), names.end(), value) != names.end()) continue;
-    const std::string all = fmt::format("Choose one of: {}.", fmt::join(names, ", "));
-    throw usage_error(bound.path, fmt::format("{} has no value '{}'. {}", argument.name, value,
-                                              suggest_name(value, names, all)));
+    throw usage_error(
+        bound.path, fmt::format("{} must be one of {}; found '{}'. {}", argument.name, fmt::join(names, ", "),
+                                value, suggest_name(value, names, "Choose one of these.")));
   }
 }
 

@@ -97,7 +97,11 @@ int run_mechanism(const Call& call) {
   const Mechanism mechanism = parse_mechanism(*call.get("MECHANISM"));
   AttendOptions options = attend_options(mechanism);
   if (call.has("--list-weights")) {
-    if (call.has("--json")) print("{\"weights\":[]}\n");
+    if (call.has("--json")) {
+      print("{\"weights\":[]}\n");
+    } else {
+      note(fmt::format("'{}' has no weights.", mechanism.name));
+    }
     return 0;
   }
   if (call.has("--weights")) {

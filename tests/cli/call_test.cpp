@@ -156,6 +156,13 @@ TEST(Call, BashCompletesKeysAndDataSets) {
   EXPECT_EQ(complete("fovea report run --data fas"), "fashion_mnist\n");
 }
 
+TEST(Call, AnUnknownShellIsToldTheKnownOnes) {
+  const auto ended = run_fovea({"completion", "tcsh"});
+  EXPECT_EQ(ended.exit_code, 2);
+  EXPECT_TRUE(ended.is_one_line_with({"SHELL must be one of bash, zsh, fish", "'tcsh'"}));
+  EXPECT_EQ(ended.out, "");
+}
+
 TEST(Call, APositionSchemeThatNoNetworkTakesIsRefused) {
   const auto ended = run_fovea(
       {"train", "classify", "--recipe", "demo_vit", "--position", "rotary", "--output", "/nonexistent/run"});

@@ -212,6 +212,13 @@ TEST(Run, MechanismIsAttention) {
   EXPECT_NEAR(values[1], (4 * 1 + 8 * 3) / 4.0, 1e-5);
 }
 
+TEST(Run, AMechanismWithoutWeightsSaysSo) {
+  const auto ended = run_fovea({"run", "mechanism", "softmax", "--list-weights"});
+  EXPECT_EQ(ended.exit_code, 0);
+  EXPECT_EQ(ended.out, "");
+  EXPECT_TRUE(ended.is_one_line_with({"'softmax' has no weights"}));
+}
+
 TEST(Run, ListInputsSaysWhatIsWanted) {
   const auto ended = run_fovea({"run", "model", "vit_tiny", "--list-inputs", "--json"});
   ASSERT_EQ(ended.exit_code, 0) << ended.err;
