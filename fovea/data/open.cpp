@@ -85,7 +85,7 @@ const Opener& find_opener(const std::string& name) {
 
 void check(const DataOptions& options) {
   const auto require = [](bool right, const char* rule, const std::string& found) {
-    if (!right) throw usage_error("data", fmt::format("{}; found {}.", rule, found));
+    if (!right) throw usage_error("data", fmt::format("{}; found {}. Change it.", rule, found));
   };
   require(options.val_fraction >= 0 && options.val_fraction < 1, "val_fraction must be in [0, 1)",
           fmt::format("{}", options.val_fraction));
@@ -101,7 +101,8 @@ Splits open_named(const std::string& name, int64_t channels) {
   const Opener& opener = find_opener(name.substr(0, colon));
   const std::string path = colon == std::string::npos ? "" : name.substr(colon + 1);
   if (path.empty() && (opener.needs_path || colon != std::string::npos)) {
-    throw usage_error("data", fmt::format("'{}' wants a path: {}:PATH.", name, opener.entry.name));
+    throw usage_error("data",
+                      fmt::format("'{}' wants a path; found none. Write {}:PATH.", name, opener.entry.name));
   }
   return opener.open(path, channels);
 }

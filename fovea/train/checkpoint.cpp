@@ -49,7 +49,8 @@ json parse(const std::string& text) {
 json read_json(const fs::path& path) {
   json value = parse(io::read_file(path, kJsonLimit, ErrorKind::model_file));
   if (value.is_discarded()) {
-    throw model_file_error("checkpoint", fmt::format("{} must be JSON and is not.", path.string()));
+    throw model_file_error(
+        "checkpoint", fmt::format("{} must be JSON and is not. Get the checkpoint anew.", path.string()));
   }
   return value;
 }
@@ -154,10 +155,15 @@ CheckpointFiles find_in_run(const fs::path& run) {
     notes.push_back(fmt::format("{} cannot be used: {}.", (run / name).string(), damage));
   }
   if (notes.empty()) {
-    throw model_file_error("checkpoint", fmt::format("{} holds no checkpoint.", run.string()));
+    throw model_file_error(
+        "checkpoint",
+        fmt::format("a run folder must hold a checkpoint; found none in {}. Give the --output of a "
+                    "training that saved one, or a checkpoint folder.",
+                    run.string()));
   }
-  throw model_file_error(
-      "checkpoint", fmt::format("no checkpoint of {} is sound: {}", run.string(), fmt::join(notes, " ")));
+  throw model_file_error("checkpoint",
+                         fmt::format("no checkpoint of {} is sound: {} Use another run, or train again.",
+                                     run.string(), fmt::join(notes, " ")));
 }
 
 }  // namespace
@@ -238,7 +244,8 @@ void require_undamaged(const fs::path& weights) {
 Checkpoint read_checkpoint(const fs::path& folder) {
   const std::string damage = find_damage(folder);
   if (!damage.empty()) {
-    throw model_file_error("checkpoint", fmt::format("{} cannot be used: {}.", folder.string(), damage));
+    throw model_file_error("checkpoint", fmt::format("{} cannot be used: {}. Get it anew, or use another.",
+                                                     folder.string(), damage));
   }
   Checkpoint checkpoint;
   checkpoint.step = checkpoint_step(folder.filename().string());
@@ -259,7 +266,7 @@ CheckpointFiles find_checkpoint(const fs::path& argument) try {
     if (!fs::is_regular_file(files.config)) {
       throw model_file_error("checkpoint",
                              fmt::format("{} needs config.json beside it, which says how to build the "
-                                         "network.",
+                                         "network; found none. Copy it from the weights' folder.",
                                          argument.string()));
     }
     require_undamaged(argument);
@@ -274,7 +281,10 @@ CheckpointFiles find_checkpoint(const fs::path& argument) try {
   if (!fs::is_regular_file(argument / kModel)) return find_in_run(argument);
   require_undamaged(argument);
   if (!fs::is_regular_file(argument / kConfig)) {
-    throw model_file_error("checkpoint", fmt::format("{} lacks config.json.", argument.string()));
+    throw model_file_error("checkpoint",
+                           fmt::format("{} lacks config.json. Copy it from where the weights were "
+                                       "written.",
+                                       argument.string()));
   }
   return files_of(argument);
 } catch (const fs::filesystem_error& error) {

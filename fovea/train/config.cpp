@@ -91,8 +91,11 @@ const std::vector<Key>& keys() {
 }
 
 Error wrong(const Key& key, const std::string& rule, const json& found) {
-  return usage_error(
-      "config", fmt::format("{} must be {}; found {}. Change it.", key.name, rule, io::show_json(found)));
+  json usual;
+  std::visit([&](auto member) { usual = TrainConfig().*member; }, key.member);
+  return usage_error("config", fmt::format("{} must be {}; found {}. Write one, as {}={}.", key.name, rule,
+                                           io::show_json(found), key.name,
+                                           usual.is_string() ? usual.get<std::string>() : usual.dump()));
 }
 
 std::string type_of(const Key& key) {
@@ -132,16 +135,27 @@ void assign(TrainConfig& config, const Key& key, const json& value) {
 
 void check_together(const TrainConfig& config) {
   const auto refuse = [](const std::string& message) { throw usage_error("config", message); };
-  if (config.beta1 >= 1 || config.beta2 >= 1) refuse("beta1 and beta2 must be below 1.");
-  if (config.ema_decay >= 1) refuse("ema_decay must be below 1, or the average never moves.");
+  if (config.beta1 >= 1 || config.beta2 >= 1) {
+    refuse(fmt::format("beta1 and beta2 must be below 1; found {} and {}. Lower them.", config.beta1,
+                       config.beta2));
+  }
+  if (config.ema_decay >= 1) {
+    refuse(fmt::format("ema_decay must be below 1, or the average never moves; found {}. Lower it.",
+                       config.ema_decay));
+  }
   if (config.nesterov && (config.optimizer != "sgd" || config.momentum == 0)) {
-    refuse("nesterov needs optimizer=sgd and momentum above 0.");
+    refuse(
+        fmt::format("nesterov is for optimizer=sgd with momentum above 0; found {} and {}. Set these, or "
+                    "nesterov=false.",
+                    config.optimizer, config.momentum));
   }
   if (config.warmup_steps > 0 && config.warmup_fraction > 0) {
-    refuse("warmup_steps and warmup_fraction exclude each other; set one.");
+    refuse(fmt::format("warmup_steps and warmup_fraction exclude each other; found {} and {}. Set one.",
+                       config.warmup_steps, config.warmup_fraction));
   }
   if (config.min_lr > config.lr) {
-    refuse(fmt::format("min_lr must not exceed lr; found {} and {}.", config.min_lr, config.lr));
+    refuse(
+        fmt::format("min_lr must not exceed lr; found {} and {}. Lower min_lr.", config.min_lr, config.lr));
   }
 }
 

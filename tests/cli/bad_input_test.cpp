@@ -77,6 +77,13 @@ TEST_F(BadData, AClassWhoseNameIsNotUtf8) {
   EXPECT_FALSE(fs::exists(work_ / "run"));
 }
 
+TEST_F(BadData, AFolderWithoutCheckpoint) {
+  fs::create_directories(work_ / "photos");
+  const auto ended = run_fovea({"eval", (work_ / "photos").string()});
+  EXPECT_EQ(ended.exit_code, 4);
+  EXPECT_TRUE(ended.is_one_line_with({"must hold a checkpoint; found none in", "photos", "Give"}));
+}
+
 // A PNG whose header says `side` x `side`, with the right checksum.
 std::string bomb(uint32_t side, const fs::path& small) {
   write_picture(small, 0, 4);

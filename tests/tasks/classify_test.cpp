@@ -163,6 +163,14 @@ TEST_F(ClassifyTest, ACropThatTheNetworkCannotTakeIsRefusedBeforeAFileIsWritten)
   EXPECT_EQ(train_classify(run).step, 1);
 }
 
+TEST_F(ClassifyTest, RefusalsSayWhatToWrite) {
+  const auto text = [&](const json& changes) {
+    return message_of(ErrorKind::usage, [&] { resolve_classify(config(changes)); });
+  };
+  EXPECT_EQ(text({{"lr", "high"}}), "[config] lr must be a number; found \"high\". Write one, as lr=0.001.");
+  EXPECT_NE(text({{"nesterov", true}, {"momentum", 0}}).find("found adamw and 0. Set"), std::string::npos);
+}
+
 TEST_F(ClassifyTest, OneClassIsRefused) {
   fs::create_directories(folder_ / "images/only");
   for (int i = 0; i < 4; ++i) {
