@@ -13,6 +13,7 @@
 #include "fovea/data/statistics.h"
 #include "fovea/data/subset.h"
 #include "tests/data/small_files.h"
+#include "tests/support/errors.h"
 
 namespace fovea::data {
 namespace {

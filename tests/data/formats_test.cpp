@@ -11,6 +11,7 @@
 #include "fovea/data/loader.h"
 #include "fovea/data/open.h"
 #include "tests/data/small_files.h"
+#include "tests/support/errors.h"
 
 namespace fovea::data {
 namespace {

@@ -15,6 +15,7 @@
 #include "fovea/data/mix.h"
 #include "fovea/data/subset.h"
 #include "tests/data/support.h"
+#include "tests/support/errors.h"
 
 namespace fovea::data {
 namespace {

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "fovea/core/error.h"
 #include "fovea/core/random.h"
 #include "fovea/data/planes.h"
 #include "fovea/data/tensor_dataset.h"
@@ -25,21 +24,6 @@ class TestFolder : public io::ScratchFolder {
     return file;
   }
 };
-
-/// Runs `call`, which must throw an Error of this kind whose text holds every one of `parts`, in one line.
-template <class Call>
-void expect_error(ErrorKind kind, const std::vector<std::string>& parts, Call call) {
-  try {
-    call();
-    ADD_FAILURE() << "nothing was thrown; expected: " << parts.front();
-  } catch (const Error& error) {
-    const std::string text = error.what();
-    EXPECT_EQ(error.kind(), kind) << text;
-    EXPECT_EQ(text.find('\n'), std::string::npos) << text;
-    for (const auto& part : parts)
-      EXPECT_NE(text.find(part), std::string::npos) << "no '" << part << "' in: " << text;
-  }
-}
 
 /// An image of random bytes.
 inline at::Tensor noise(int64_t channels, int64_t height, int64_t width, uint64_t seed = 1) {

@@ -13,6 +13,7 @@
 #include "fovea/data/resample.h"
 #include "fovea/io/tensors.h"
 #include "tests/data/support.h"
+#include "tests/support/errors.h"
 
 namespace fovea::data {
 namespace {

@@ -75,4 +75,9 @@ inline std::shared_ptr<models::ImageNetwork> small_resnet() {
                                   {{"in_chans", 1}, {"num_classes", 2}, {"attention_block", "se"}});
 }
 
+/// Largest difference, of the largest value of `b`.
+inline double relative_error(const at::Tensor& a, const at::Tensor& b) {
+  return ((a.to(at::kDouble) - b).abs().max() / b.abs().max()).item<double>();
+}
+
 }  // namespace fovea::explain

@@ -16,6 +16,7 @@
 #include "fovea/io/json_text.h"
 #include "fovea/io/utf8.h"
 #include "tests/io/scratch.h"
+#include "tests/support/errors.h"
 
 namespace fovea::io {
 namespace {
@@ -39,13 +40,14 @@ TEST(ReadFile, SaysWhatIsWrong) {
   const ScratchFolder folder;
   spill(folder / "f", "12345");
   const std::string path = (folder / "none").string();
-  expect_error([&] { read_file(path); }, ErrorKind::data, "[" + path + "]");
-  expect_error([&] { read_file(path); }, ErrorKind::data, "No such file or directory. Check the path.");
-  expect_error([&] { read_file(path, kNoLimit, ErrorKind::model_file); }, ErrorKind::model_file, path);
-  expect_error([&] { read_file(folder.path()); }, ErrorKind::data, "Name a file, not a folder.");
-  expect_error([&] { read_file(folder / "f", 4); }, ErrorKind::data, "at most 4 bytes; found 5");
-  expect_error([&] { read_file("/proc/self/status", 4); }, ErrorKind::data, "at most 4 bytes");
-  expect_error([&] { read_file("/proc/self/mem"); }, ErrorKind::data, "Input/output error. The disk reports");
+  expect_error(ErrorKind::data, {"[" + path + "]"}, [&] { read_file(path); });
+  expect_error(ErrorKind::data, {"No such file or directory. Check the path."}, [&] { read_file(path); });
+  expect_error(ErrorKind::model_file, {path}, [&] { read_file(path, kNoLimit, ErrorKind::model_file); });
+  expect_error(ErrorKind::data, {"Name a file, not a folder."}, [&] { read_file(folder.path()); });
+  expect_error(ErrorKind::data, {"at most 4 bytes; found 5"}, [&] { read_file(folder / "f", 4); });
+  expect_error(ErrorKind::data, {"at most 4 bytes"}, [&] { read_file("/proc/self/status", 4); });
+  expect_error(ErrorKind::data, {"Input/output error. The disk reports"},
+               [&] { read_file("/proc/self/mem"); });
 }
 
 TEST(ReadFile, ReadsPipes) {
@@ -90,10 +92,10 @@ TEST(WriteAtomically, FollowsLinksAndRefusesDevices) {
   write_atomically(folder / "link", "new");
   EXPECT_EQ(slurp(other / "target"), "new");
   EXPECT_TRUE(std::filesystem::is_symlink(folder / "link"));
-  expect_error([] { write_atomically("/dev/null", "x"); }, ErrorKind::other, "regular file");
-  expect_error([&] { write_atomically(folder.path(), "x"); }, ErrorKind::other, "regular file");
-  expect_error([&] { write_atomically(folder / "no/f", "x"); }, ErrorKind::other,
-               "No such file or directory");
+  expect_error(ErrorKind::other, {"regular file"}, [] { write_atomically("/dev/null", "x"); });
+  expect_error(ErrorKind::other, {"regular file"}, [&] { write_atomically(folder.path(), "x"); });
+  expect_error(ErrorKind::other, {"No such file or directory"},
+               [&] { write_atomically(folder / "no/f", "x"); });
 }
 
 TEST(AtomicFile, LeavesNothingWithoutCommit) {
@@ -115,8 +117,8 @@ TEST(AtomicFile, CannotBeUsedAfterCommit) {
   const ScratchFolder folder;
   AtomicFile file(folder / "f");
   file.commit();
-  expect_error([&] { file.write("x"); }, ErrorKind::other, "closed");
-  expect_error([&] { file.commit(); }, ErrorKind::other, "closed");
+  expect_error(ErrorKind::other, {"closed"}, [&] { file.write("x"); });
+  expect_error(ErrorKind::other, {"closed"}, [&] { file.commit(); });
   EXPECT_EQ(slurp(folder / "f"), "");
 }
 
@@ -148,10 +150,11 @@ TEST(WriteAll, NamesTheReason) {
   const std::string text(100, 'x');
   const int full = ::open("/dev/full", O_WRONLY), memory = ::open("/proc/self/mem", O_RDWR);
   expect_error(
-      [&] { write_all(full, as_bytes(text), "some/file"); }, ErrorKind::other,
-      "[some/file] the file must be writable to its end; found: No space left on device. Free some space");
-  expect_error([&] { write_all(memory, as_bytes(text), "f"); }, ErrorKind::other,
-               "Input/output error. The disk");
+      ErrorKind::other,
+      {"[some/file] the file must be writable to its end; found: No space left on device. Free some space"},
+      [&] { write_all(full, as_bytes(text), "some/file"); });
+  expect_error(ErrorKind::other, {"Input/output error. The disk"},
+               [&] { write_all(memory, as_bytes(text), "f"); });
   ::close(full);
   ::close(memory);
 }
@@ -195,7 +198,7 @@ TEST(SyncDirectory, NeedsAFolder) {
   const ScratchFolder folder;
   sync_directory(folder.path());
   sync_directory("");
-  expect_error([&] { sync_directory(folder / "none"); }, ErrorKind::other, "No such file");
+  expect_error(ErrorKind::other, {"No such file"}, [&] { sync_directory(folder / "none"); });
 }
 
 TEST(MappedFile, ShowsTheContent) {
@@ -206,12 +209,12 @@ TEST(MappedFile, ShowsTheContent) {
   ASSERT_EQ(file.bytes().size(), 3u);
   EXPECT_EQ(std::memcmp(file.bytes().data(), "abc", 3), 0);
   EXPECT_TRUE(empty.bytes().empty());
-  expect_error([&] { MappedFile{folder.path()}; }, ErrorKind::data, "folder");
+  expect_error(ErrorKind::data, {"folder"}, [&] { MappedFile{folder.path()}; });
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
-  expect_error([&] { MappedFile{folder / "pipe"}; }, ErrorKind::data, "regular file");
-  expect_error([&] { MappedFile{"/dev/null"}; }, ErrorKind::data, "regular file");
-  expect_error([&] { MappedFile(folder / "none", ErrorKind::model_file); }, ErrorKind::model_file,
-               "No such file");
+  expect_error(ErrorKind::data, {"regular file"}, [&] { MappedFile{folder / "pipe"}; });
+  expect_error(ErrorKind::data, {"regular file"}, [&] { MappedFile{"/dev/null"}; });
+  expect_error(ErrorKind::model_file, {"No such file"},
+               [&] { MappedFile(folder / "none", ErrorKind::model_file); });
 }
 
 TEST(MappedFile, NoticesThatTheFileShrank) {
@@ -220,7 +223,7 @@ TEST(MappedFile, NoticesThatTheFileShrank) {
   const MappedFile file(folder / "f");
   file.require_unchanged();
   std::filesystem::resize_file(folder / "f", 100);
-  expect_error([&] { file.require_unchanged(); }, ErrorKind::data, "100 of 10000 bytes left");
+  expect_error(ErrorKind::data, {"100 of 10000 bytes left"}, [&] { file.require_unchanged(); });
 }
 
 // RFC 3720, B.4; and the check value of the catalogue of CRCs.

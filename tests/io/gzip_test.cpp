@@ -5,6 +5,7 @@
 #include "fovea/io/file.h"
 #include "tests/io/gzip_bytes.h"
 #include "tests/io/scratch.h"
+#include "tests/support/errors.h"
 
 namespace fovea::io {
 namespace {
@@ -32,8 +33,8 @@ TEST(Gzip, ReadsPlainAndPacked) {
 TEST(Gzip, JoinsMembers) {
   EXPECT_EQ(unpack_maybe_gzip(gzip("ab") + gzip("") + gzip("cd"), "x", 4), "abcd");
   EXPECT_EQ(unpack_maybe_gzip(gzip("ab") + std::string(512, '\0'), "x", 4), "ab");
-  expect_error([] { unpack_maybe_gzip(gzip("ab") + "junk", "x", 4); }, ErrorKind::data,
-               "[x] nothing may follow");
+  expect_error(ErrorKind::data, {"[x] nothing may follow"},
+               [] { unpack_maybe_gzip(gzip("ab") + "junk", "x", 4); });
 }
 
 TEST(Gzip, EveryTruncationIsAnError) {
@@ -43,9 +44,9 @@ TEST(Gzip, EveryTruncationIsAnError) {
     if (size == first) continue;
     const std::string part = packed.substr(0, size);
     if (size == first + 1) {
-      expect_error([&] { unpack_maybe_gzip(part, "x", 1000); }, ErrorKind::data, "nothing may follow");
+      expect_error(ErrorKind::data, {"nothing may follow"}, [&] { unpack_maybe_gzip(part, "x", 1000); });
     } else {
-      expect_error([&] { unpack_maybe_gzip(part, "x", 1000); }, ErrorKind::data, "truncated");
+      expect_error(ErrorKind::data, {"truncated"}, [&] { unpack_maybe_gzip(part, "x", 1000); });
     }
   }
 }
@@ -58,7 +59,7 @@ TEST(Gzip, EveryDamagedByteIsAnError) {
     if (at >= 3 && at < 10) continue;
     std::string damaged = packed;
     damaged[at] = static_cast<char>(damaged[at] ^ 0x55);
-    expect_error([&] { unpack_maybe_gzip(damaged, "file.gz", 1000); }, ErrorKind::data, "[file.gz]");
+    expect_error(ErrorKind::data, {"[file.gz]"}, [&] { unpack_maybe_gzip(damaged, "file.gz", 1000); });
   }
 }
 
@@ -67,14 +68,14 @@ TEST(Gzip, StopsBombs) {
   const std::string bomb = gzip(std::string(50'000'000, '\0'));
   ASSERT_LT(bomb.size(), 60'000u);
   spill(folder / "bomb.gz", bomb);
-  expect_error([&] { read_maybe_gzip(folder / "bomb.gz", 1'000'000); }, ErrorKind::data,
-               "at most 1000000 bytes");
-  expect_error([&] { read_maybe_gzip(folder / "bomb.gz", 49'999'999); }, ErrorKind::data,
-               "at most 49999999 bytes");
-  expect_error([] { unpack_maybe_gzip(gzip("ab") + gzip("cd"), "x", 3); }, ErrorKind::data,
-               "at most 3 bytes");
-  expect_error([] { unpack_maybe_gzip("abcd", "x", 3); }, ErrorKind::data, "at most 3 bytes; found 4");
-  expect_error([&] { read_maybe_gzip(folder / "none", 3); }, ErrorKind::data, "No such file");
+  expect_error(ErrorKind::data, {"at most 1000000 bytes"},
+               [&] { read_maybe_gzip(folder / "bomb.gz", 1'000'000); });
+  expect_error(ErrorKind::data, {"at most 49999999 bytes"},
+               [&] { read_maybe_gzip(folder / "bomb.gz", 49'999'999); });
+  expect_error(ErrorKind::data, {"at most 3 bytes"},
+               [] { unpack_maybe_gzip(gzip("ab") + gzip("cd"), "x", 3); });
+  expect_error(ErrorKind::data, {"at most 3 bytes; found 4"}, [] { unpack_maybe_gzip("abcd", "x", 3); });
+  expect_error(ErrorKind::data, {"No such file"}, [&] { read_maybe_gzip(folder / "none", 3); });
 }
 
 }  // namespace

@@ -9,8 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "fovea/core/error.h"
-
 namespace fovea::io {
 
 /// A folder of the test's own, removed with it.
@@ -48,18 +46,6 @@ inline std::string slurp(const std::filesystem::path& path) {
 
 inline void spill(const std::filesystem::path& path, const std::string& content) {
   std::ofstream(path, std::ios::binary) << content;
-}
-
-/// Expects `action` to throw a fovea::Error of `kind` whose text contains `part`.
-template <class Action>
-void expect_error(Action&& action, ErrorKind kind, const std::string& part) {
-  try {
-    action();
-    ADD_FAILURE() << "no error, expected one with: " << part;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-  }
 }
 
 }  // namespace fovea::io

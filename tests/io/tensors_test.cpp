@@ -11,6 +11,7 @@
 #include "fovea/io/file.h"
 #include "fovea/io/safetensors.h"
 #include "tests/io/scratch.h"
+#include "tests/support/errors.h"
 
 namespace fovea::io {
 namespace {
@@ -135,18 +136,16 @@ TEST(Tensors, RefusesWhatTheFormatLacks) {
   const ScratchFolder folder;
   spill(folder / "f", "old");
   const auto expect_refused = [&](const at::Tensor& tensor, const std::string& part) {
-    expect_error(
-        [&] {
-          save_tensors(folder / "f", {{"a", at::ones({2})}, {"bad", tensor}});
-        },
-        ErrorKind::usage, part);
+    expect_error(ErrorKind::usage, {part}, [&] {
+      save_tensors(folder / "f", {{"a", at::ones({2})}, {"bad", tensor}});
+    });
   };
   expect_refused({}, "tensor 'bad' must be defined");
   expect_refused(at::ones({2}, at::kComplexDouble), "ComplexDouble");
   expect_refused(at::ones({2, 2}).to_sparse(), "to_dense()");
   expect_refused(at::ones({2}, at::TensorOptions().device(at::kMeta)), "meta");
   expect_refused(at::empty({}, at::ScalarType::Float4_e2m1fn_x2), "axis");
-  expect_error([&] { save_tensors(folder / "f", {{"\xff", at::ones({1})}}); }, ErrorKind::usage, "UTF-8");
+  expect_error(ErrorKind::usage, {"UTF-8"}, [&] { save_tensors(folder / "f", {{"\xff", at::ones({1})}}); });
   EXPECT_EQ(slurp(folder / "f"), "old");
   EXPECT_EQ(folder.names(), std::vector<std::string>{"f"});
 }
@@ -188,7 +187,7 @@ TEST(TensorFile, LoadsOneByOneAndLetsGoOfTheFile) {
     expect_fault([&] { file.load("wieght"); }, Fault::unknown_tensor, "Did you mean 'weight'?");
     expect_fault([&] { file.shape("x"); }, Fault::unknown_tensor, "'x'");
     std::filesystem::resize_file(folder / "f", 200);
-    expect_error([&] { file.load("weight"); }, ErrorKind::model_file, "must not shrink");
+    expect_error(ErrorKind::model_file, {"must not shrink"}, [&] { file.load("weight"); });
   }
   std::filesystem::remove(folder / "f");
   weight.add_(1);  // its own memory
@@ -247,9 +246,9 @@ TEST(TensorFile, FindsTheModelOfAFolder) {
   expect_fault([&] { TensorFile{folder.path()}; }, Fault::no_model_here, "2 .safetensors files");
   save_tensors(folder / "model.safetensors", {{"model", at::ones({1})}});
   EXPECT_TRUE(TensorFile(folder.path()).contains("model"));
-  expect_error([&] { TensorFile{folder / "none"}; }, ErrorKind::model_file, "No such file");
-  expect_error([&] { TensorFile{folder / std::string(300, 'x')}; }, ErrorKind::model_file,
-               "File name too long");
+  expect_error(ErrorKind::model_file, {"No such file"}, [&] { TensorFile{folder / "none"}; });
+  expect_error(ErrorKind::model_file, {"File name too long"},
+               [&] { TensorFile{folder / std::string(300, 'x')}; });
 }
 
 // scripts/parity names the Python that has torch and safetensors.

@@ -11,22 +11,12 @@
 #include "fovea/nn/block/residual.h"
 #include "fovea/nn/meta_device.h"
 #include "fovea/nn/tap.h"
+#include "tests/support/errors.h"
 
 namespace fovea::models {
 namespace {
 
 using nlohmann::json;
-
-template <class Call>
-void expect_error(Call call, ErrorKind kind, const std::vector<std::string>& texts) {
-  try {
-    call();
-    ADD_FAILURE() << "expected: " << texts.front();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), kind) << e.what();
-    for (const auto& text : texts) EXPECT_NE(std::string(e.what()).find(text), std::string::npos) << e.what();
-  }
-}
 
 int64_t count_parameters(const torch::nn::Module& module) {
   int64_t count = 0;
@@ -128,36 +118,36 @@ TEST(Registry, ResolvesShortFormsAndUnlistedDepths) {
 
 TEST(Registry, NamesTheNearest) {
   const auto make = [](const char* name, json config) { return [=] { make_model(name, config); }; };
-  expect_error(make("vit_tinny", {}), ErrorKind::usage, {"'vit_tinny'", "vit_tiny"});
-  expect_error(make("resnet21", {}), ErrorKind::usage, {"unknown model 'resnet21'", "Did you mean"});
-  expect_error(make("resnet020", {}), ErrorKind::usage, {"unknown model"});
-  expect_error(make("xyzzy", {}), ErrorKind::usage, {"fovea list models"});
-  expect_error(make("resnet50", {{"num_clases", 3}}), ErrorKind::usage,
-               {"[resnet50]", "num_clases", "num_classes"});
-  expect_error(make("vit_tiny", {{"attention", "sofmax"}}), ErrorKind::usage, {"'sofmax'", "softmax"});
-  expect_error(make("resnet18", {{"attention_block", "cbma"}}), ErrorKind::usage, {"'cbma'", "cbam"});
+  expect_error(ErrorKind::usage, {"'vit_tinny'", "vit_tiny"}, make("vit_tinny", {}));
+  expect_error(ErrorKind::usage, {"unknown model 'resnet21'", "Did you mean"}, make("resnet21", {}));
+  expect_error(ErrorKind::usage, {"unknown model"}, make("resnet020", {}));
+  expect_error(ErrorKind::usage, {"fovea list models"}, make("xyzzy", {}));
+  expect_error(ErrorKind::usage, {"[resnet50]", "num_clases", "num_classes"},
+               make("resnet50", {{"num_clases", 3}}));
+  expect_error(ErrorKind::usage, {"'sofmax'", "softmax"}, make("vit_tiny", {{"attention", "sofmax"}}));
+  expect_error(ErrorKind::usage, {"'cbma'", "cbam"}, make("resnet18", {{"attention_block", "cbma"}}));
 }
 
 TEST(Registry, RefusesValuesOutOfRange) {
   const auto make = [](const char* name, json config) { return [=] { make_model(name, config); }; };
-  expect_error(make("vit_tiny", {{"num_classes", "ten"}}), ErrorKind::usage,
-               {"num_classes must be a whole number", "\"ten\""});
-  expect_error(make("vit_tiny", {{"img_size", {1, 2, 3}}}), ErrorKind::usage, {"[height, width]"});
-  expect_error(make("vit_tiny", {{"num_heads", 5}}), ErrorKind::usage,
-               {"num_heads must divide embed_dim", "5"});
-  expect_error(make("vit_tiny", {{"img_size", 8}}), ErrorKind::usage, {"at least one patch"});
-  expect_error(make("vit_tiny", {{"class_token", false}}), ErrorKind::usage, {"global_pool must be avg"});
-  expect_error(make("resnet18", {{"drop_rate", 1.0}}), ErrorKind::usage, {"[0, 1)"});
-  expect_error(make("resnet18", {{"num_classes", -1}}), ErrorKind::usage, {"at least 0"});
-  expect_error(make("resnet18", {{"in_chans", 65537}}), ErrorKind::usage, {"in_chans must be at most 65536"});
-  expect_error(make("resnet18", {{"img_size", 65537}}), ErrorKind::usage, {"img_size must be at most 65536"});
-  expect_error(make("resnet18", {{"num_classes", int64_t{1} << 62}}), ErrorKind::usage, {"at most"});
-  expect_error(make("vit_tiny", {{"depth", 1001}}), ErrorKind::usage, {"depth must be at most 1000"});
-  expect_error(make("vit_tiny", {{"embed_dim", 65538}, {"num_heads", 1}}), ErrorKind::usage,
-               {"at most 65536"});
-  expect_error(make("vit_tiny", {{"mlp_ratio", 65}}), ErrorKind::usage, {"mlp_ratio must be at most 64"});
-  expect_error(make("vit_tiny", {{"img_size", {224, 65537}}}), ErrorKind::usage, {"at most 65536"});
-  expect_error(make("resnet18", json::array()), ErrorKind::usage, {"JSON object"});
+  expect_error(ErrorKind::usage, {"num_classes must be a whole number", "\"ten\""},
+               make("vit_tiny", {{"num_classes", "ten"}}));
+  expect_error(ErrorKind::usage, {"[height, width]"}, make("vit_tiny", {{"img_size", {1, 2, 3}}}));
+  expect_error(ErrorKind::usage, {"num_heads must divide embed_dim", "5"},
+               make("vit_tiny", {{"num_heads", 5}}));
+  expect_error(ErrorKind::usage, {"at least one patch"}, make("vit_tiny", {{"img_size", 8}}));
+  expect_error(ErrorKind::usage, {"global_pool must be avg"}, make("vit_tiny", {{"class_token", false}}));
+  expect_error(ErrorKind::usage, {"[0, 1)"}, make("resnet18", {{"drop_rate", 1.0}}));
+  expect_error(ErrorKind::usage, {"at least 0"}, make("resnet18", {{"num_classes", -1}}));
+  expect_error(ErrorKind::usage, {"in_chans must be at most 65536"}, make("resnet18", {{"in_chans", 65537}}));
+  expect_error(ErrorKind::usage, {"img_size must be at most 65536"}, make("resnet18", {{"img_size", 65537}}));
+  expect_error(ErrorKind::usage, {"at most"}, make("resnet18", {{"num_classes", int64_t{1} << 62}}));
+  expect_error(ErrorKind::usage, {"depth must be at most 1000"}, make("vit_tiny", {{"depth", 1001}}));
+  expect_error(ErrorKind::usage, {"at most 65536"},
+               make("vit_tiny", {{"embed_dim", 65538}, {"num_heads", 1}}));
+  expect_error(ErrorKind::usage, {"mlp_ratio must be at most 64"}, make("vit_tiny", {{"mlp_ratio", 65}}));
+  expect_error(ErrorKind::usage, {"at most 65536"}, make("vit_tiny", {{"img_size", {224, 65537}}}));
+  expect_error(ErrorKind::usage, {"JSON object"}, make("resnet18", json::array()));
 }
 
 TEST(Weights, LoadFromAFile) {
@@ -182,9 +172,10 @@ TEST(Weights, RefuseWhatDoesNotFitByNameAndChangeNothing) {
   state["head.extra"] = at::zeros({2});
   state["cls_token"] = at::zeros({1, 96});
   const auto load = [&] { load_state(*network, state); };
-  expect_error(load, ErrorKind::model_file,
+  expect_error(ErrorKind::model_file,
                {"1 missing (norm.weight)", "1 unexpected (head.extra)",
-                "1 mis-shaped (cls_token: model (1, 1, 96), weights (1, 96))"});
+                "1 mis-shaped (cls_token: model (1, 1, 96), weights (1, 96))"},
+               load);
   EXPECT_NE(state_dict(*network).at("head.weight")[0][0].item<float>(), 7.0F);
 
   const LoadReport report = load_state(*network, state, {.strict = false});
@@ -199,7 +190,7 @@ TEST(Weights, ComplexNumbersAreRefused) {
   const auto network = small_model("fashion_vit");
   auto state = state_dict(*network);
   state["head.bias"] = at::complex(state["head.bias"], state["head.bias"]);
-  expect_error([&] { load_state(*network, state); }, ErrorKind::model_file, {"head.bias", "real numbers"});
+  expect_error(ErrorKind::model_file, {"head.bias", "real numbers"}, [&] { load_state(*network, state); });
 }
 
 TEST(Weights, OldFilesLackTheBatchCounter) {
@@ -231,11 +222,11 @@ TEST(Network, RunTakesInputAndGivesOutput) {
   EXPECT_EQ(out.size(), 1U);
   EXPECT_TRUE(at::equal(out.at("output"), network->forward(x)));
   const auto run = [&](const io::TensorMap& in) { return [&network, in] { network->run(in); }; };
-  expect_error(run({}), ErrorKind::data, {"'input' is missing"});
-  expect_error(run({{"input", x}, {"mask", x}}), ErrorKind::data, {"'mask'"});
-  expect_error(run({{"input", x.slice(2, 0, 7)}}), ErrorKind::data,
-               {"(B, 1, 14, 14)", "(2, 1, 7, 14) float"});
-  expect_error(run({{"input", x.to(at::kByte)}}), ErrorKind::data, {"floating point"});
+  expect_error(ErrorKind::data, {"'input' is missing"}, run({}));
+  expect_error(ErrorKind::data, {"'mask'"}, run({{"input", x}, {"mask", x}}));
+  expect_error(ErrorKind::data, {"(B, 1, 14, 14)", "(2, 1, 7, 14) float"},
+               run({{"input", x.slice(2, 0, 7)}}));
+  expect_error(ErrorKind::data, {"floating point"}, run({{"input", x.to(at::kByte)}}));
 }
 
 TEST(Network, WithoutClassesGivesFeatures) {

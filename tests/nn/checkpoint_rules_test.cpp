@@ -10,6 +10,7 @@
 #include "fovea/nn/recompute.h"
 #include "fovea/nn/saved_tensors.h"
 #include "tests/nn/checkpoint_modules.h"
+#include "tests/support/errors.h"
 
 namespace fovea::nn {
 namespace {
@@ -18,16 +19,6 @@ double thread_seconds() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-std::string usage_error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::usage);
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(Checkpoint, ListenersHearOnlyTheFirstRun) {
@@ -123,7 +114,7 @@ TEST(Checkpoint, FunctionsThatDoNotRepeatAreRefused) {
   const auto message = [&](const std::function<at::Tensor(const at::Tensor&)>& function) {
     calls = 0;
     const at::Tensor y = checkpoint(function, x).sum();
-    return usage_error_of([&] { y.backward(); });
+    return message_of(ErrorKind::usage, [&] { y.backward(); });
   };
   EXPECT_NE(message([&](const at::Tensor& in) { return in.narrow(0, 0, 4 - calls++).sin(); }).find("[3, 3]"),
             std::string::npos);
@@ -144,7 +135,7 @@ TEST(Checkpoint, ChangedParametersAreRefused) {
     const at::NoGradGuard guard;
     module->weight.add_(1);
   }
-  EXPECT_NE(usage_error_of([&] { y.backward(); }).find("Step the optimiser after backward()"),
+  EXPECT_NE(message_of(ErrorKind::usage, [&] { y.backward(); }).find("Step the optimiser after backward()"),
             std::string::npos);
 }
 

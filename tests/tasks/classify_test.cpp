@@ -17,6 +17,7 @@
 #include "fovea/train/evaluate.h"
 #include "fovea/train/log.h"
 #include "tests/io/scratch.h"
+#include "tests/support/errors.h"
 
 namespace fovea::tasks {
 namespace {
@@ -68,18 +69,6 @@ class ClassifyTest : public testing::Test {
 
   io::ScratchFolder folder_;
 };
-
-template <class F>
-std::string message_of(ErrorKind kind, F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "no error";
-  return "";
-}
 
 TEST_F(ClassifyTest, TheDataFillWhatIsNotSet) {
   const json c = resolve_classify(config());

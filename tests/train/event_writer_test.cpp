@@ -12,6 +12,7 @@
 #include "fovea/io/file.h"
 #include "fovea/train/event_record.h"
 #include "tests/io/scratch.h"
+#include "tests/support/errors.h"
 
 namespace fovea::train {
 namespace {
@@ -82,7 +83,7 @@ TEST(EventWriter, LaterFilesSortAfterEarlierOnes) {
 TEST(EventWriter, AnUnwritableFolderIsOneClearError) {
   const io::ScratchFolder folder;
   io::write_atomically(folder / "file", "");
-  io::expect_error([&] { EventWriter writer(folder / "file"); }, ErrorKind::other, "Not a directory");
+  expect_error(ErrorKind::other, {"Not a directory"}, [&] { EventWriter writer(folder / "file"); });
 }
 
 TEST(ProtoMessage, VarintsAndFields) {

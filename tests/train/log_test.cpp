@@ -11,6 +11,7 @@
 #include "fovea/core/error.h"
 #include "fovea/io/file.h"
 #include "tests/io/scratch.h"
+#include "tests/support/errors.h"
 
 namespace fovea::train {
 namespace {
@@ -66,12 +67,12 @@ TEST(MetricsLog, ResumingDropsLaterSteps) {
 TEST(MetricsLog, ADamagedLineIsNamed) {
   const io::ScratchFolder folder;
   io::spill(folder / "log", "{\"step\":1}\nnonsense\n{\"step\":2}\n");
-  io::expect_error([&] { read_log(folder / "log"); }, ErrorKind::data, "line 2");
-  io::expect_error([&] { MetricsLog log(folder / "log"); }, ErrorKind::data, "line 2");
+  expect_error(ErrorKind::data, {"line 2"}, [&] { read_log(folder / "log"); });
+  expect_error(ErrorKind::data, {"line 2"}, [&] { MetricsLog log(folder / "log"); });
   io::spill(folder / "log", "{\"step\":\"one\"}\n");
-  io::expect_error([&] { read_log(folder / "log"); }, ErrorKind::data, "line 1");
-  io::expect_error([&] { read_log(folder / "none"); }, ErrorKind::data, "none");
-  io::expect_error([&] { MetricsLog(folder / "new").write({{"loss", 1}}); }, ErrorKind::usage, "step");
+  expect_error(ErrorKind::data, {"line 1"}, [&] { read_log(folder / "log"); });
+  expect_error(ErrorKind::data, {"none"}, [&] { read_log(folder / "none"); });
+  expect_error(ErrorKind::usage, {"step"}, [&] { MetricsLog(folder / "new").write({{"loss", 1}}); });
 }
 
 TEST(MetricsLog, AFullDiskLeavesWholeLines) {
@@ -83,11 +84,9 @@ TEST(MetricsLog, AFullDiskLeavesWholeLines) {
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
   const rlimit small{20, before.rlim_max};
   setrlimit(RLIMIT_FSIZE, &small);
-  io::expect_error(
-      [&] {
-        log.write({{"step", 2}, {"text", std::string(100, 'x')}});
-      },
-      ErrorKind::other, "File too large");
+  expect_error(ErrorKind::other, {"File too large"}, [&] {
+    log.write({{"step", 2}, {"text", std::string(100, 'x')}});
+  });
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
   EXPECT_EQ(io::read_file(folder / "log"), "{\"step\":1}\n");

@@ -1,95 +1,21 @@
-// Checkpoints and run folders under kills, flipped bytes, full disks and other processes.
+// Checkpoints and run folders under flipped bytes, missing files and other processes.
 #include "fovea/train/run_folder.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <chrono>
-#include <cstdlib>
 #include <fstream>
-#include <functional>
 #include <iomanip>
-#include <random>
 #include <sstream>
-#include <thread>
 
 #include "fovea/core/error.h"
 #include "fovea/io/crc32c.h"
 #include "fovea/io/file.h"
-#include "tests/io/scratch.h"
+#include "tests/support/errors.h"
+#include "tests/train/run_folder_fixture.h"
 
 namespace fovea::train {
 namespace {
-
-namespace fs = std::filesystem;
-
-class RunFolderTest : public testing::Test {
- protected:
-  io::ScratchFolder folder_;
-  const fs::path root_ = folder_.path(), run_ = root_ / "run";
-};
-
-/// A checkpoint whose content follows from its step.
-Checkpoint make_checkpoint(int64_t step, int64_t numbers = 16) {
-  Checkpoint c;
-  c.step = step;
-  c.model = {{"weight", at::full({numbers}, static_cast<double>(step))}, {"bias", at::arange(4) + step}};
-  c.state = {{"optimizer.weight.momentum", at::full({numbers}, -static_cast<double>(step))}};
-  c.progress = {{"best", "checkpoint-1"}};
-  c.config = {{"lr", 0.1}, {"step", step}};
-  c.seconds = 12.5;
-  return c;
-}
-
-void expect_same(const Checkpoint& found, int64_t step, int64_t numbers = 16) {
-  const Checkpoint expected = make_checkpoint(step, numbers);
-  EXPECT_EQ(found.step, step);
-  EXPECT_TRUE(found.model.at("weight").equal(expected.model.at("weight")));
-  EXPECT_TRUE(found.model.at("bias").equal(expected.model.at("bias")));
-  EXPECT_TRUE(found.state.begin()->second.equal(expected.state.begin()->second));
-  EXPECT_EQ(found.progress, expected.progress);
-  EXPECT_EQ(found.config, expected.config);
-  EXPECT_EQ(found.seconds, 12.5);
-}
-
-template <class F>
-std::string message_of(ErrorKind kind, F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "no error";
-  return "";
-}
-
-/// Runs `f` in a child process; its exit code, or minus the signal that ended it.
-int in_child(const std::function<int()>& f) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    int code = 100;
-    try {
-      code = f();
-    } catch (...) {
-    }
-    ::_exit(code);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 TEST_F(RunFolderTest, WritesWhatItReads) {
   RunFolder folder(run_);
@@ -251,161 +177,12 @@ TEST_F(RunFolderTest, LeftOversAreRemoved) {
   EXPECT_EQ(names_in(run_), (std::vector<std::string>{".lock", "checkpoint-1", "last"}));
 }
 
-TEST_F(RunFolderTest, AFullDiskLosesNothing) {
-  {
-    RunFolder folder(run_);
-    folder.save(make_checkpoint(1, 4096), true);
-  }
-  const int code = in_child([&] {
-    ::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit = {8192, 8192};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-    RunFolder folder(run_, {true, 3});
-    try {
-      folder.save(make_checkpoint(2, 4096), true);
-    } catch (const Error& error) {
-      return std::string(error.what()).find("File too large") == std::string::npos ? 50 : error.exit_code();
-    }
-    return 0;
-  });
-  EXPECT_EQ(code, 1);
-  EXPECT_EQ(names_in(run_), (std::vector<std::string>{".lock", "best", "checkpoint-1", "last"}));
-  expect_same(read_checkpoint(run_ / "checkpoint-1"), 1, 4096);
-}
-
-TEST_F(RunFolderTest, AReadOnlyFolderIsOneClearError) {
-  fs::create_directories(root_ / "fixed");
-  fs::permissions(root_, fs::perms(0755));
-  fs::permissions(root_ / "fixed", fs::perms(0555));
-  for (const fs::path& path : {root_ / "fixed", root_ / "fixed/new"}) {
-    const int code = in_child([&] {
-      // The superuser may write anywhere.
-      if (::geteuid() == 0 && ::setuid(65534) != 0) return 60;
-      try {
-        RunFolder folder(path);
-      } catch (const Error& error) {
-        const std::string text = error.what();
-        return text.find("cannot be written: Permission denied") == std::string::npos ? 50
-                                                                                      : error.exit_code();
-      }
-      return 0;
-    });
-    EXPECT_EQ(code, 1) << path;
-  }
-}
-
 TEST_F(RunFolderTest, NamesAreStrict) {
   EXPECT_EQ(checkpoint_step("checkpoint-120"), 120);
   for (const char* name :
        {"checkpoint-", "checkpoint-1x", "checkpoint--1", "checkpoint-01", "tmp-checkpoint-1", "x"}) {
     EXPECT_EQ(checkpoint_step(name), -1) << name;
   }
-}
-
-int kills_wanted(int default_count) {
-  const char* text = std::getenv("FOVEA_WRITER_KILLS");
-  return text == nullptr ? default_count : std::atoi(text);
-}
-
-/// Saves checkpoint after checkpoint, telling `pipe` when one begins (its step, negative) and is done.
-[[noreturn]] void write_for_ever(const fs::path& run, int pipe) {
-  RunFolder folder(run, {true, 2});
-  std::vector<std::string> notes;
-  const auto latest = folder.load_latest(notes);
-  if (!notes.empty()) ::_exit(70);
-  for (int64_t step = latest ? latest->step + 1 : 1;; ++step) {
-    const Checkpoint checkpoint = make_checkpoint(step, 20000);
-    for (const int64_t report : {-step, step}) {
-      if (report > 0) folder.save(checkpoint, step % 3 == 0);
-      if (::write(pipe, &report, sizeof report) != sizeof report) ::_exit(71);
-    }
-    if (step % 2 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(3));
-  }
-}
-
-struct WriterWatch {
-  pid_t child = 0;
-  int pipe = -1;
-  int64_t begun = 0, done = 0;
-
-  void start(const fs::path& run) {
-    int ends[2];
-    ASSERT_EQ(::pipe(ends), 0);
-    child = ::fork();
-    if (child == 0) {
-      ::close(ends[0]);
-      try {
-        write_for_ever(run, ends[1]);
-      } catch (...) {
-        ::_exit(72);
-      }
-    }
-    ::close(ends[1]);
-    pipe = ends[0];
-  }
-
-  bool read_one() {
-    int64_t report = 0;
-    if (::read(pipe, &report, sizeof report) != sizeof report) return false;
-    (report < 0 ? begun : done) = std::abs(report);
-    return true;
-  }
-
-  /// Kills it; true when that was inside a save.
-  bool kill_and_drain() {
-    ::kill(child, SIGKILL);
-    while (read_one()) {
-    }
-    ::close(pipe);
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "the writer failed: " << status;
-    return begun > done;
-  }
-};
-
-/// Every folder of the name checkpoint-STEP is whole, and the newest is the last one that the writer
-/// finished, or the one it was writing.
-void check_after_kill(const fs::path& run, const WriterWatch& watch) {
-  const std::vector<std::string> names = checkpoint_names(run);
-  for (const std::string& name : names) ASSERT_EQ(find_damage(run / name), "") << name;
-  if (watch.done > 0) {
-    ASSERT_FALSE(names.empty());
-    expect_same(read_checkpoint(run / names[0]), checkpoint_step(names[0]), 20000);
-    EXPECT_GE(checkpoint_step(names[0]), watch.done);
-    EXPECT_LE(checkpoint_step(names[0]), watch.begun);
-    for (const char* pointer : {"last", "best"}) {
-      const std::string name = pointed_checkpoint(run, pointer);
-      if (!name.empty()) {
-        EXPECT_TRUE(fs::exists(run / name)) << pointer << " " << name;
-      }
-    }
-  }
-}
-
-TEST_F(RunFolderTest, SurvivesSigkillAtAnyMoment) {
-  const int kills = kills_wanted(100);
-  std::mt19937 random(std::random_device{}());
-  std::uniform_int_distribution<int> delay(0, 6000);
-  int inside = 0;
-  WriterWatch watch;
-  for (int i = 0; i < kills; ++i) {
-    watch.start(run_);
-    // Half of them wait for a save to begin.
-    const int64_t before = watch.begun;
-    if (i % 2 == 0) {
-      while (watch.begun == before && watch.read_one()) {
-      }
-    }
-    std::this_thread::sleep_for(std::chrono::microseconds(delay(random)));
-    inside += watch.kill_and_drain() ? 1 : 0;
-    check_after_kill(run_, watch);
-    if (HasFailure()) FAIL() << "after " << i + 1 << " kills";
-  }
-  RecordProperty("kills", kills);
-  RecordProperty("inside_a_save", inside);
-  std::cout << kills << " kills, " << inside << " inside a save, newest checkpoint " << watch.done << "\n";
-  EXPECT_GE(inside, kills / 4);
 }
 
 }  // namespace
