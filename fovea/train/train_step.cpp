@@ -9,7 +9,7 @@
 
 #include "fovea/core/error.h"
 #include "fovea/models/network.h"
-#include "fovea/nn/checkpoint.h"
+#include "fovea/nn/activation_checkpoint.h"
 #include "fovea/train/autocast.h"
 #include "fovea/train/nonfinite.h"
 

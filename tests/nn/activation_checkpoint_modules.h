@@ -11,7 +11,7 @@
 #include <memory>
 #include <vector>
 
-#include "fovea/nn/checkpoint.h"
+#include "fovea/nn/activation_checkpoint.h"
 
 namespace fovea::nn {
 

@@ -1,10 +1,10 @@
 // Activation checkpointing: every number equals that of the plain step.
-#include "fovea/nn/checkpoint.h"
+#include "fovea/nn/activation_checkpoint.h"
 
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/nn/modules/embedding.h>
 
-#include "tests/nn/checkpoint_modules.h"
+#include "tests/nn/activation_checkpoint_modules.h"
 
 namespace fovea::nn {
 namespace {

@@ -9,7 +9,7 @@
 #include "fovea/nn/layers.h"
 #include "fovea/nn/recompute.h"
 #include "fovea/nn/saved_tensors.h"
-#include "tests/nn/checkpoint_modules.h"
+#include "tests/nn/activation_checkpoint_modules.h"
 #include "tests/support/errors.h"
 
 namespace fovea::nn {

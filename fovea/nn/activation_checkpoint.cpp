@@ -1,4 +1,4 @@
-#include "fovea/nn/checkpoint.h"
+#include "fovea/nn/activation_checkpoint.h"
 
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
