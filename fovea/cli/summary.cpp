@@ -8,6 +8,7 @@
 #include "fovea/cli/commands.h"
 #include "fovea/cli/console.h"
 #include "fovea/cli/model_settings.h"
+#include "fovea/core/grouped.h"
 #include "fovea/models/registry.h"
 #include "fovea/nn/meta_device.h"
 
@@ -20,12 +21,7 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return shape.empty() ? "-" : fmt::format("{}", fmt::join(shape, "x"));
 }
 
-// 21797672 -> 21,797,672: by hand, so that the locale has no say.
-std::string grouped(int64_t value) {
-  std::string digits = std::to_string(value);
-  for (size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, ",");
-  return digits;
-}
+std::string grouped(int64_t value) { return grouped_number(value, ","); }
 
 std::string summary_text(const models::Summary& summary) {
   size_t path = 5, type = 4;

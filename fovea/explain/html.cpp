@@ -55,15 +55,4 @@ std::string data_uri(const io::Image& image) {
 
 std::string short_number(double value, int digits) { return fmt::format("{:.{}g}", value, digits); }
 
-std::string grouped_number(int64_t value) {
-  const std::string plain = std::to_string(value);
-  const size_t sign = value < 0 ? 1 : 0;
-  std::string out;
-  for (size_t i = 0; i < plain.size(); ++i) {
-    if (i > sign && (plain.size() - i) % 3 == 0) out += "\xE2\x80\x89";
-    out += plain[i];
-  }
-  return out;
-}
-
 }  // namespace fovea::explain

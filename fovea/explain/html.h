@@ -20,7 +20,4 @@ std::string data_uri(const io::Image& image);
 /// 3e-05. Not a number prints as "nan".
 std::string short_number(double value, int digits = 3);
 
-/// `value` grouped by thousands: 21 797 672 (thin spaces).
-std::string grouped_number(int64_t value);
-
 }  // namespace fovea::explain

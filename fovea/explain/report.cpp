@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fovea/core/grouped.h"
 #include "fovea/explain/html.h"
 #include "fovea/explain/page.h"
 
@@ -14,6 +15,7 @@ namespace fovea::explain {
 namespace {
 
 constexpr const char* kNone = "&ndash;";
+constexpr const char* kThinSpace = "\xE2\x80\x89";
 
 std::string percent(const std::optional<double>& value) {
   return value ? fmt::format("{:.2f}%", *value) : kNone;
@@ -38,9 +40,10 @@ std::string results_table(const std::vector<ModelReport>& models) {
     if (!model.name.empty() && model.name != model.title)
       out += fmt::format("<small>{}</small>", escape_html(model.name));
     out += "</td>";
-    std::vector<std::string> values = {"<b>" + percent(model.top1) + "</b>", duration(model.seconds),
-                                       model.parameters ? grouped_number(*model.parameters) : kNone,
-                                       model.epochs ? std::to_string(*model.epochs) : kNone};
+    std::vector<std::string> values = {
+        "<b>" + percent(model.top1) + "</b>", duration(model.seconds),
+        model.parameters ? grouped_number(*model.parameters, kThinSpace) : kNone,
+        model.epochs ? std::to_string(*model.epochs) : kNone};
     if (top5) values.push_back(percent(model.top5));
     values.push_back(model.loss ? fmt::format("{:.4f}", *model.loss) : kNone);
     // A narrow page puts the label above each value.

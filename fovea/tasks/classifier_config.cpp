@@ -105,7 +105,7 @@ json full_model(const json& config, const Check& check) {
 ClassifierConfig read_classifier_config(const std::filesystem::path& file) {
   const Check check(file);
   ClassifierConfig read;
-  read.config = parse(io::read_file(file, 64 << 20, ErrorKind::model_file), check);
+  read.config = parse(io::read_file(file, io::kLargestJson, ErrorKind::model_file), check);
   read.class_names = read_class_names(read.config["class_names"], check);
   read.preprocessing = read_preprocessing(read.config["preprocessing"], check);
   const json model = full_model(read.config, check);

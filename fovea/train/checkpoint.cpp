@@ -22,7 +22,6 @@ constexpr const char* kModel = "model.safetensors";
 constexpr const char* kState = "state.safetensors";
 constexpr const char* kConfig = "config.json";
 constexpr const char* kManifest = "manifest.json";
-constexpr uint64_t kJsonLimit = 64 << 20;
 
 std::string hex(uint32_t value) { return fmt::format("{:08x}", value); }
 
@@ -47,7 +46,7 @@ json parse(const std::string& text) {
 }
 
 json read_json(const fs::path& path) {
-  json value = parse(io::read_file(path, kJsonLimit, ErrorKind::model_file));
+  json value = parse(io::read_file(path, io::kLargestJson, ErrorKind::model_file));
   if (value.is_discarded()) {
     throw model_file_error(
         "checkpoint", fmt::format("{} must be JSON and is not. Get the checkpoint anew.", path.string()));
@@ -98,7 +97,7 @@ std::string damage_of_file(const fs::path& folder, const std::string& name, cons
 
 std::string damage(const fs::path& folder, const Scope& scope) {
   if (!fs::is_regular_file(folder / kManifest)) return "manifest.json is missing";
-  const std::string text = io::read_file(folder / kManifest, kJsonLimit, ErrorKind::model_file);
+  const std::string text = io::read_file(folder / kManifest, io::kLargestJson, ErrorKind::model_file);
   const json manifest = parse(text);
   if (!manifest.is_object() || manifest_text(manifest) != text) return "manifest.json is damaged";
   if (scope.name) {

@@ -103,7 +103,10 @@ TEST(Page, TagsBalanceAndTextIsEscaped) {
 TEST(Page, ShowsTheNumbers) {
   const std::string html = render_report(full_report());
   EXPECT_NE(html.find("<b>92.34%</b>"), std::string::npos);  // 92.345 in binary lies below
-  EXPECT_NE(html.find(grouped_number(1234567)), std::string::npos);
+  EXPECT_NE(html.find("1\xE2\x80\x89"
+                      "234\xE2\x80\x89"
+                      "567"),
+            std::string::npos);
   EXPECT_NE(html.find("3 min 4 s"), std::string::npos);
   EXPECT_EQ(count(html, "<svg"), 2u);
   EXPECT_EQ(count(html, "class=\"confusion\""), 2u);

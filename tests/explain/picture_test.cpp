@@ -218,11 +218,6 @@ TEST(Html, EscapesAndEncodes) {
   EXPECT_EQ(base64("foobar"), "Zm9vYmFy");
   EXPECT_EQ(base64("\xff\xfe"), "//4=");
   EXPECT_EQ(short_number(0.03124), "0.0312");
-  EXPECT_EQ(grouped_number(1234567),
-            "1\xE2\x80\x89"
-            "234\xE2\x80\x89"
-            "567");
-  EXPECT_EQ(grouped_number(-123), "-123");
 }
 
 TEST(Chart, TicksAreRound) {
