@@ -240,12 +240,9 @@ void require_undamaged(const fs::path& weights) {
                                      weights.string(), damage));
 }
 
-Checkpoint read_checkpoint(const fs::path& folder) {
-  const std::string damage = find_damage(folder);
-  if (!damage.empty()) {
-    throw model_file_error("checkpoint", fmt::format("{} cannot be used: {}. Get it anew, or use another.",
-                                                     folder.string(), damage));
-  }
+std::optional<Checkpoint> read_checkpoint(const fs::path& folder, std::string& damage) {
+  damage = find_damage(folder);
+  if (!damage.empty()) return std::nullopt;
   Checkpoint checkpoint;
   checkpoint.step = checkpoint_step(folder.filename().string());
   checkpoint.model = io::load_tensors(folder / kModel);
@@ -257,6 +254,14 @@ Checkpoint read_checkpoint(const fs::path& folder) {
     checkpoint.progress = json::parse(found->second);
   }
   return checkpoint;
+}
+
+Checkpoint read_checkpoint(const fs::path& folder) {
+  std::string damage;
+  auto checkpoint = read_checkpoint(folder, damage);
+  if (checkpoint) return *std::move(checkpoint);
+  throw model_file_error("checkpoint", fmt::format("{} cannot be used: {}. Get it anew, or use another.",
+                                                   folder.string(), damage));
 }
 
 CheckpointFiles find_checkpoint(const fs::path& argument) try {

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,9 @@ void require_undamaged(const std::filesystem::path& weights);
 
 /// Reads a checkpoint after `find_damage`. Throws fovea::Error (model_file).
 Checkpoint read_checkpoint(const std::filesystem::path& folder);
+
+/// The same; nothing, and what is wrong in `damage`, instead of an error about a damaged one.
+std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& folder, std::string& damage);
 
 /// A CHECKPOINT argument resolved to its files.
 struct CheckpointFiles {

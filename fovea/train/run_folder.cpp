@@ -113,13 +113,13 @@ std::optional<Checkpoint> RunFolder::load_latest(std::vector<std::string>& notes
   std::vector<std::string> damaged;
   std::string reasons;
   for (const std::string& name : checkpoint_names(path_)) {
-    const std::string damage = find_damage(path_ / name);
-    if (!damage.empty()) {
+    std::string damage;
+    std::optional<Checkpoint> checkpoint = read_checkpoint(path_ / name, damage);
+    if (!checkpoint) {
       damaged.push_back(name);
       reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", name, damage);
       continue;
     }
-    Checkpoint checkpoint = read_checkpoint(path_ / name);
     for (const std::string& bad : damaged) {
       fs::remove_all(path_ / ("damaged-" + bad));
       fs::rename(path_ / bad, path_ / ("damaged-" + bad));
