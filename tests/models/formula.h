@@ -53,8 +53,21 @@ inline void fill_by_formula(const std::string& name, at::Tensor t) {
   }
 }
 
-inline void fill_by_formula(torch::nn::Module& module) {
-  for (const auto& [name, tensor] : state_dict(module)) fill_by_formula(name, tensor);
+// Whether it is the weight of the norm that ends a residual block's branch: bn3, or bn2 where there is none.
+inline bool is_last_norm(const std::string& name, const io::TensorMap& all) {
+  if (name.ends_with(".bn3.weight")) return true;
+  const std::string bn2 = ".bn2.weight";
+  return name.ends_with(bn2) && !all.contains(name.substr(0, name.size() - bn2.size()) + ".bn3.weight");
+}
+
+// The weights of the norms that end the branches are multiplied by `last_norm`.
+inline void fill_by_formula(torch::nn::Module& module, double last_norm = 1.0) {
+  const at::NoGradGuard no_grad;
+  const io::TensorMap all = state_dict(module);
+  for (const auto& [name, tensor] : all) {
+    fill_by_formula(name, tensor);
+    if (is_last_norm(name, all)) tensor.mul_(last_norm);
+  }
 }
 
 }  // namespace fovea::models
