@@ -66,8 +66,8 @@ void expect_same_gradients(const AttendOptions& options, const at::Tensor& table
 
 TEST(AttendLearn, TablesOfFunctors) {
   at::manual_seed(51);
-  const auto distances = (at::randn({171}) * 0.5).requires_grad_(), heads = (at::rand({4}) + 0.5).requires_grad_(),
-             slopes = (at::rand({4}) * 0.1).requires_grad_();
+  const auto distances = (at::randn({171}) * 0.5).requires_grad_(),
+             heads = (at::rand({4}) + 0.5).requires_grad_(), slopes = (at::rand({4}) * 0.1).requires_grad_();
   AttendOptions options;
   options.functors = bind(ByDistance{float_table(distances)}, Window(60, 100));
   expect_same_gradients(options, distances, "by distance");
