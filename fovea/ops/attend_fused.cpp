@@ -8,28 +8,16 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <vector>
 
 #include "fovea/kernels/attend_args.h"
 #include "fovea/ops/attend_composed.h"
 #include "fovea/ops/attend_dropout.h"
+#include "fovea/ops/attend_kernel_args.h"
 #include "fovea/ops/call_functors.h"
 
 namespace fovea {
 namespace {
-
-bool wants_gradient(const at::Tensor& t) { return t.defined() && t.requires_grad(); }
-
-// q, k, v, and what the steps of the call learn.
-bool wants_gradient(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                    const AttendOptions& options) {
-  if (!at::GradMode::is_enabled()) return false;
-  const auto learns = [](const std::optional<at::Tensor>& t) { return t && t->requires_grad(); };
-  return wants_gradient(q) || wants_gradient(k) || wants_gradient(v) || learns(options.bias) ||
-         learns(options.alibi_slopes) || learns(options.relative_table) ||
-         (options.functors && wants_gradient(options.functors->learned()));
-}
 
 // Measured: batched products of small matrices beat tiles forward and backward up to about these lengths, if
 // nothing but they is to be done.
@@ -38,46 +26,6 @@ bool is_short_and_plain(const at::Tensor& q, const at::Tensor& k, const AttendOp
                      !options.relative_table && !options.bias && !options.window && !options.key_lengths &&
                      !options.segments && !options.blocks && !options.mask && options.dropout_p == 0.0;
   return plain && std::max(q.size(2), k.size(2)) <= (q.scalar_type() == at::kFloat ? 128 : 32);
-}
-
-std::optional<kernels::Type> kernel_type(at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-      return kernels::Type::f32;
-    case at::kBFloat16:
-      return kernels::Type::bf16;
-    case at::kHalf:
-      return kernels::Type::f16;
-    default:
-      return std::nullopt;
-  }
-}
-
-// The kernel reads rows where they stand, if their numbers are neighbours.
-at::Tensor with_unit_stride(const at::Tensor& t) {
-  return t.stride(3) == 1 || t.size(3) == 1 ? t : t.contiguous();
-}
-
-kernels::Operand operand(const at::Tensor& t) {
-  return {t.const_data_ptr(), t.stride(0), t.stride(1), t.stride(2)};
-}
-
-kernels::Output output(const at::Tensor& t) {
-  return {t.mutable_data_ptr(), t.stride(0), t.stride(1), t.stride(2)};
-}
-
-kernels::AttendSizes sizes(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  return {q.size(0), q.size(1), k.size(1), q.size(2), k.size(2), q.size(3), v.size(3)};
-}
-
-float scale_of(const at::Tensor& q, const AttendOptions& options) {
-  return static_cast<float>(options.scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3)))));
-}
-
-std::vector<TileProgram> programs_of(const FunctorList& functors) {
-  std::vector<TileProgram> programs;
-  for (const auto& step : functors) programs.push_back(step->program());
-  return programs;
 }
 
 // What the backward needs of the forward, beside its arguments.
@@ -195,7 +143,7 @@ torch::autograd::variable_list run_backward(const at::Tensor& q, const at::Tenso
 std::vector<size_t> learners_of(const FunctorList& functors) {
   std::vector<size_t> learners;
   for (size_t i = 0; i < functors.size(); ++i) {
-    if (wants_gradient(functors[i]->learned())) learners.push_back(i);
+    if (functors[i]->learned().defined() && functors[i]->learned().requires_grad()) learners.push_back(i);
   }
   return learners;
 }
@@ -277,16 +225,8 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
 
 std::optional<std::string_view> why_not_fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                               const AttendOptions& options) {
-  constexpr int64_t kWidest = 256, kLongest = int64_t{1} << 29;
-  const auto width_fits = [](const at::Tensor& t) { return t.size(3) >= 1 && t.size(3) <= kWidest; };
-  if (!q.is_cpu() || q.layout() != at::kStrided) return "the tensors are not plain tensors on the CPU";
-  if (!kernel_type(q.scalar_type())) return "the type is not float32, bfloat16 or float16";
-  if (!width_fits(q) || !width_fits(v)) return "a head size is not in 1 ... 256";
-  if (q.size(2) >= kLongest || k.size(2) >= kLongest) return "a length is not below 2^29";
+  if (const auto reason = why_not_kernel(q, k, v, options)) return reason;
   if (options.weights) return "the weights are asked for";
-  if (options.functors && at::GradMode::is_enabled() && options.functors->needs_definition()) {
-    return "a functor's table wants a gradient";
-  }
   if (is_short_and_plain(q, k, options) && wants_gradient(q, k, v, options)) {
     return "with gradients, the definition is faster at these lengths";
   }
