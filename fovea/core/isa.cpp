@@ -17,8 +17,8 @@ namespace {
 constexpr std::array<std::string_view, 5> kNames = {"baseline", "avx2", "avx512", "avx512_bf16", "amx"};
 
 struct Cpu {
-  bool avx2 = false, fma = false, avx512 = false, avx512_bf16 = false, avx512_fp16 = false, amx_bf16 = false,
-       amx_fp16 = false;
+  bool avx2 = false, fma = false, f16c = false, avx512 = false, avx512_bf16 = false, avx512_fp16 = false,
+       amx_bf16 = false, amx_fp16 = false;
 };
 
 uint64_t xcr0() {
@@ -40,6 +40,7 @@ Cpu read_cpu() {
   const uint64_t state = xcr0();
   const bool ymm = (state & 0x6) == 0x6, zmm = (state & 0xe6) == 0xe6, tiles = (state & 0x60000) == 0x60000;
   cpu.fma = ymm && (c & bit_FMA);
+  cpu.f16c = ymm && (c & bit_F16C);
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return cpu;
   cpu.avx2 = ymm && (b & bit_AVX2);
   const uint32_t needed = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
@@ -74,7 +75,7 @@ Isa isa_from_name(std::string_view name) {
 }
 
 Isa detected_isa() {
-  if (!cpu().avx2 || !cpu().fma) return Isa::baseline;
+  if (!cpu().avx2 || !cpu().fma || !cpu().f16c) return Isa::baseline;
   if (!cpu().avx512) return Isa::avx2;
   if (!cpu().avx512_bf16) return Isa::avx512;
   return cpu().amx_bf16 ? Isa::amx : Isa::avx512_bf16;
@@ -102,6 +103,7 @@ std::vector<std::string> cpu_features() {
   };
   add(cpu().avx2, "avx2");
   add(cpu().fma, "fma");
+  add(cpu().f16c, "f16c");
   add(cpu().avx512, "avx512");
   add(cpu().avx512_bf16, "avx512_bf16");
   add(cpu().avx512_fp16, "avx512_fp16");

@@ -36,7 +36,7 @@ TEST(Isa, AgreesWithTheKernelsView) {
   const auto has = [&](const char* flag) {
     return flags.find(std::string(" ") + flag + " ") != std::string::npos;
   };
-  EXPECT_EQ(detected_isa() >= Isa::avx2, has("avx2") && has("fma"));
+  EXPECT_EQ(detected_isa() >= Isa::avx2, has("avx2") && has("fma") && has("f16c"));
   EXPECT_EQ(detected_isa() >= Isa::avx512,
             has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq"));
   EXPECT_EQ(detected_isa() >= Isa::avx512_bf16, has("avx512_bf16"));
