@@ -1,15 +1,15 @@
 #include "fovea/ops/attend.h"
 
 #include <array>
-#include <cstdio>
-#include <cstdlib>
 #include <string_view>
 
 #include "fovea/ops/attend_checks.h"
 #include "fovea/ops/attend_composed.h"
+#include "fovea/ops/attend_decode.h"
 #include "fovea/ops/attend_dropout.h"
 #include "fovea/ops/attend_fused.h"
 #include "fovea/ops/describe.h"
+#include "fovea/ops/verbose.h"
 
 namespace fovea {
 namespace {
@@ -27,7 +27,8 @@ Refusal nothing_against(const at::Tensor&, const at::Tensor&, const at::Tensor&,
   return std::nullopt;
 }
 
-constexpr std::array<Implementation, 2> kImplementations = {{
+constexpr std::array<Implementation, 3> kImplementations = {{
+    {"decode", why_not_decode, attend_decode},
     {"fused", why_not_fused, attend_fused},
     {"composed", nothing_against, attend_composed},
 }};
@@ -53,18 +54,10 @@ AttendChoice explain_choice(const at::Tensor& q, const at::Tensor& k, const at::
   return choice;
 }
 
-bool wants_report() {
-  static const bool wanted = [] {
-    const char* asked = std::getenv("FOVEA_VERBOSE");
-    return asked && std::string_view(asked) == "dispatch";
-  }();
-  return wanted;
-}
-
 void report(const at::Tensor& q, const at::Tensor& k, const AttendChoice& choice) {
-  std::string line = "fovea: attend q " + describe(q) + ", k " + describe(k) + ": " + choice.name;
+  std::string line = "attend q " + describe(q) + ", k " + describe(k) + ": " + choice.name;
   for (const auto& refusal : choice.refusals) line += "; not " + refusal;
-  std::fprintf(stderr, "%s\n", line.c_str());
+  report_dispatch(line);
 }
 
 }  // namespace
@@ -78,7 +71,7 @@ AttendChoice attend_choice(const at::Tensor& q, const at::Tensor& k, const at::T
 AttendResult attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                     const AttendOptions& options) {
   check_attend(q, k, v, options);
-  if (wants_report()) report(q, k, explain_choice(q, k, v, options));
+  if (reports_dispatch()) report(q, k, explain_choice(q, k, v, options));
   const Implementation& implementation = choose(q, k, v, options);
   if (options.dropout_p == 0.0 || options.seed) return implementation.run(q, k, v, options);
   AttendOptions seeded = options;

@@ -7,8 +7,8 @@
 
 namespace fovea {
 
-std::optional<std::string_view> why_not_kernel(const at::Tensor& q, const at::Tensor& k,
-                                               const at::Tensor& v) {
+std::optional<std::string_view> why_not_kernel(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                               const AttendOptions& options) {
   constexpr int64_t kWidest = 256;
   const auto width_fits = [](const at::Tensor& t) { return t.size(3) >= 1 && t.size(3) <= kWidest; };
   if (!q.is_cpu() || q.layout() != at::kStrided) return "the tensors are not plain tensors on the CPU";

@@ -6,38 +6,24 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <limits>
 
 #include "fovea/core/isa.h"
 #include "tests/ops/attend_cases.h"
+#include "tests/ops/expect_attend.h"
 #include "tests/ops/user_functors.h"
 
 namespace fovea {
 namespace {
 
-using test::AttendCase, test::Operands, test::scaled;
-
-// |out - exact| / max |v|. Weights sum to 1, so a relative error of each weight gives at most the same one
-// here. float32: scores of up to 256 products, 2^x and sums, each a few 2^-24. Half types round the result,
-// by 2^-11 (float16) or 2^-9 (bfloat16) at most; bfloat16 also rounds each weight, by 2^-9, and its 2^x errs
-// by 1.1e-4.
-double tolerance(at::ScalarType type) {
-  if (type == at::kBFloat16) return 0x1p-9 + 0x1p-9 + 1.1e-4;
-  return 6e-6 + (type == at::kHalf ? 0x1p-11 : 0.0);
-}
-
-double error(const at::Tensor& out, const at::Tensor& exact, const at::Tensor& v) {
-  if (out.numel() == 0 || v.numel() == 0) return out.abs().sum().item<double>();
-  return ((out.to(at::kDouble) - exact).abs().max() / v.to(at::kDouble).abs().max()).item<double>();
-}
+using test::AttendCase, test::Operands, test::error, test::same_bits, test::scaled, test::tolerance;
 
 void expect_right(const AttendCase& c) {
   const Operands t = test::make_operands(c);
   const AttendOptions options = test::make_options(c);
-  ASSERT_EQ(attend_choice(t.q, t.k, t.v, options).name, "fused") << c.name();
-  const at::Tensor out = attend(t.q, t.k, t.v, options).out;
+  ASSERT_EQ(why_not_fused(t.q, t.k, t.v, options), std::nullopt) << c.name();
+  const at::Tensor out = attend_fused(t.q, t.k, t.v, options).out;
   ASSERT_EQ(out.scalar_type(), c.type);
   ASSERT_EQ(out.sizes(), (std::vector<int64_t>{c.batch, c.heads, c.queries, c.value_dim}));
   ASSERT_LE(error(out, test::exact_attend(t, options), t.v), tolerance(c.type) + test::score_error(c))
@@ -69,7 +55,7 @@ TEST(AttendFused, PeakedScores) {
   for (const double factor : {3.0, 6.0, 50.0}) {
     Operands t = test::make_operands({1, 2, 2, 257, 500, 64, 64, at::kFloat, "contiguous", "none"});
     t.q *= factor;
-    const at::Tensor out = attend(t.q, t.k, t.v).out;
+    const at::Tensor out = attend_fused(t.q, t.k, t.v, {}).out;
     // A score of |s| errs by |s| 2^-22 or so, and its weight by as much.
     const double largest = (at::matmul(t.q, t.k.transpose(2, 3)).abs().max() / 8).item<double>();
     EXPECT_LE(error(out, test::exact_attend(t, {}), t.v), 2e-6 + largest * 0x1p-22) << factor;
@@ -83,7 +69,8 @@ TEST(AttendFused, ScalesOfAnySign) {
     AttendOptions options;
     options.scale = scale;
     options.causal = CausalAlignment::top_left;
-    EXPECT_LE(error(attend(t.q, t.k, t.v, options).out, test::exact_attend(t, options), t.v), 6e-6) << scale;
+    EXPECT_LE(error(attend_fused(t.q, t.k, t.v, options).out, test::exact_attend(t, options), t.v), 6e-6)
+        << scale;
   }
 }
 
@@ -95,13 +82,9 @@ TEST(AttendFused, UserFunctorsNeedNoCompilerFlag) {
   optimised.functors = test::user_functors_optimised();
   const at::Tensor exact = test::exact_attend(t, plain);
   for (const auto* options : {&plain, &optimised}) {
-    ASSERT_EQ(attend_choice(t.q, t.k, t.v, *options).name, "fused");
-    EXPECT_LE(error(attend(t.q, t.k, t.v, *options).out, exact, t.v), 6e-6);
+    ASSERT_EQ(why_not_fused(t.q, t.k, t.v, *options), std::nullopt);
+    EXPECT_LE(error(attend_fused(t.q, t.k, t.v, *options).out, exact, t.v), 6e-6);
   }
-}
-
-bool same_bits(const at::Tensor& a, const at::Tensor& b) {
-  return a.sizes() == b.sizes() && at::equal(a.contiguous().view(at::kByte), b.contiguous().view(at::kByte));
 }
 
 TEST(AttendFused, TheSameBitsOnAnyNumberOfThreads) {
@@ -111,33 +94,14 @@ TEST(AttendFused, TheSameBitsOnAnyNumberOfThreads) {
     const Operands t = test::make_operands(c);
     const AttendOptions options = test::make_options(c);
     at::set_num_threads(1);
-    const at::Tensor one = attend(t.q, t.k, t.v, options).out;
+    const at::Tensor one = attend_fused(t.q, t.k, t.v, options).out;
     for (const int threads : {2, 5}) {
       at::set_num_threads(threads);
-      EXPECT_TRUE(same_bits(one, attend(t.q, t.k, t.v, options).out)) << c.name() << " threads " << threads;
+      EXPECT_TRUE(same_bits(one, attend_fused(t.q, t.k, t.v, options).out))
+          << c.name() << " threads " << threads;
     }
   }
   at::set_num_threads(before);
-}
-
-// Rows that may not see the spoilt key keep their bits; those that may are not finite.
-void expect_isolated(const AttendCase& c, bool spoil_value, float poison) {
-  Operands t = test::make_operands(c);
-  const AttendOptions options = test::make_options(c);
-  const at::Tensor clean = attend(t.q, t.k, t.v, options).out;
-  const int64_t key = c.keys * 2 / 3;
-  const at::Tensor& spoilt = spoil_value ? t.v : t.k;
-  spoilt.select(2, key).select(2, c.dim / 2).fill_(poison);
-  const at::Tensor out = attend(t.q, t.k, t.v, options).out;
-  AttendOptions seen_options = options;
-  seen_options.weights = true;
-  const Operands plain = test::make_operands(c);
-  const at::Tensor seen = attend(plain.q, plain.k, plain.v, seen_options).weights.select(3, key) > 0;
-  ASSERT_TRUE(seen.any().item<bool>() && !seen.all().item<bool>()) << c.name();
-  EXPECT_TRUE(same_bits(out.index({seen.logical_not()}), clean.index({seen.logical_not()})))
-      << c.name() << (spoil_value ? " value " : " key ") << poison;
-  EXPECT_FALSE(at::isfinite(out.index({seen})).all(-1).any().item<bool>())
-      << c.name() << (spoil_value ? " value " : " key ") << poison;
 }
 
 TEST(AttendFused, WhatIsHiddenHasNoInfluence) {
@@ -146,10 +110,10 @@ TEST(AttendFused, WhatIsHiddenHasNoInfluence) {
   for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const char* functors : {"causal", "window", "dilated", "global", "segments", "prefix"}) {
       const AttendCase c{1, 4, 2, 200, 200, 32, 32, type, "padded", functors};
-      expect_isolated(c, false, std::nanf(""));
-      expect_isolated(c, true, std::nanf(""));
-      expect_isolated(c, true, infinity);
-      expect_isolated(c, true, -infinity);
+      test::expect_isolated(attend_fused, c, {133, false, std::nanf("")});
+      for (const float poison : {std::nanf(""), infinity, -infinity}) {
+        test::expect_isolated(attend_fused, c, {133, true, poison});
+      }
     }
   }
 }
@@ -157,9 +121,9 @@ TEST(AttendFused, WhatIsHiddenHasNoInfluence) {
 TEST(AttendFused, ASpoiltQuerySpoilsItsOwnRow) {
   at::manual_seed(18);
   const Operands t = test::make_operands({1, 2, 2, 100, 80, 16, 16, at::kFloat, "contiguous", "none"});
-  const at::Tensor clean = attend(t.q, t.k, t.v).out;
+  const at::Tensor clean = attend_fused(t.q, t.k, t.v, {}).out;
   t.q.select(2, 41).fill_(std::nanf(""));
-  const at::Tensor out = attend(t.q, t.k, t.v).out;
+  const at::Tensor out = attend_fused(t.q, t.k, t.v, {}).out;
   EXPECT_TRUE(at::isnan(out.select(2, 41)).all().item<bool>());
   EXPECT_TRUE(same_bits(out.slice(2, 0, 41), clean.slice(2, 0, 41)));
   EXPECT_TRUE(same_bits(out.slice(2, 42), clean.slice(2, 42)));
@@ -172,7 +136,7 @@ TEST(AttendFused, LogSumExp) {
     const Operands t = test::make_operands(c);
     AttendOptions options = test::make_options(c);
     options.lse = true;
-    const at::Tensor got = attend(t.q, t.k, t.v, options).lse;
+    const at::Tensor got = attend_fused(t.q, t.k, t.v, options).lse;
     const at::Tensor exact =
         attend(t.q.to(at::kDouble), t.k.to(at::kDouble), t.v.to(at::kDouble), test::in_double(options)).lse;
     ASSERT_EQ(got.sizes(), (std::vector<int64_t>{2, 4, 100}));
@@ -187,7 +151,7 @@ TEST(AttendFused, PartsOfTheKeysMergeByLogSumExp) {
   AttendOptions options;
   options.lse = true;
   const auto part = [&](int64_t begin, int64_t end) {
-    return attend(t.q, t.k.slice(2, begin, end), t.v.slice(2, begin, end), options);
+    return attend_fused(t.q, t.k.slice(2, begin, end), t.v.slice(2, begin, end), options);
   };
   const auto a = part(0, 70), b = part(70, 200), whole = part(0, 200);
   const at::Tensor lse = at::logaddexp(a.lse, b.lse);
@@ -199,16 +163,14 @@ TEST(AttendFused, PartsOfTheKeysMergeByLogSumExp) {
 
 TEST(AttendFused, RefusesWhatItCannotDoAndSaysWhy) {
   const auto q = at::randn({1, 2, 5, 8});
-  const auto refusal = [&](const at::Tensor& t, const AttendOptions& options) {
-    const AttendChoice choice = attend_choice(t, t, t, options);
-    EXPECT_EQ(choice.name, "composed");
-    return choice.refusals.empty() ? std::string() : choice.refusals.front();
+  const auto refusal = [](const at::Tensor& t, const AttendOptions& options) {
+    return why_not_fused(t, t, t, options).value_or("");
   };
   AttendOptions weights;
   weights.weights = true;
-  EXPECT_EQ(refusal(q, weights), "fused: the weights are asked for");
-  EXPECT_EQ(refusal(q.to(at::kDouble), {}), "fused: the type is not float32, bfloat16 or float16");
-  EXPECT_EQ(refusal(at::randn({1, 1, 2, 257}), {}), "fused: a head size is not in 1 ... 256");
+  EXPECT_EQ(refusal(q, weights), "the weights are asked for");
+  EXPECT_EQ(refusal(q.to(at::kDouble), {}), "the type is not float32, bfloat16 or float16");
+  EXPECT_EQ(refusal(at::randn({1, 1, 2, 257}), {}), "a head size is not in 1 ... 256");
 }
 
 int64_t resident_bytes() {
@@ -225,7 +187,7 @@ TEST(AttendFused, MemoryDoesNotGrowWithTheNumberOfLengths) {
 #endif
   const auto run = [](int64_t length) {
     const at::Tensor x = at::randn({1, 1, length, 16});
-    attend(x, x, x);
+    attend_fused(x, x, x, {});
   };
   const int threads = at::get_num_threads();
   at::set_num_threads(1);

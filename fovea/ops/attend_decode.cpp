@@ -1,0 +1,44 @@
+#include "fovea/ops/attend_decode.h"
+
+#include <ATen/ops/empty.h>
+
+#include "fovea/kernels/cpu/decode.h"
+#include "fovea/ops/attend_kernel_args.h"
+
+namespace fovea {
+
+std::optional<std::string_view> why_not_decode(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                               const AttendOptions& options) {
+  // Measured: with more, the fused kernel's packing pays.
+  constexpr int64_t kMostRows = 32;
+  if (const auto reason = why_not_kernel(q, k, v, options)) return reason;
+  if (k.size(1) > 0 && q.size(1) / k.size(1) * q.size(2) > kMostRows) {
+    return "more than 32 queries share a key";
+  }
+  if (wants_gradient(q, k, v, options)) return "a gradient is wanted";
+  if (options.dropout_p > 0.0) return "dropout is asked for";
+  if (options.weights) return "the weights are asked for";
+  return std::nullopt;
+}
+
+AttendResult attend_decode(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const AttendOptions& options) {
+  const at::Tensor rows_q = with_unit_stride(q), rows_k = with_unit_stride(k), rows_v = with_unit_stride(v);
+  const at::Tensor out =
+      at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options().requires_grad(false));
+  const FunctorList functors = call_functors(q, k, options, Tiles::plain);
+  const auto programs = programs_of(functors);
+  kernels::decode({.n = sizes(q, k, v),
+                   .type = *kernel_type(q.scalar_type()),
+                   .q = operand(rows_q),
+                   .k = operand(rows_k),
+                   .v = operand(rows_v),
+                   .out = output(out),
+                   .scale = scale_of(q, options),
+                   .programs = programs,
+                   .pages = {},
+                   .lengths = nullptr});
+  return {out, {}};
+}
+
+}  // namespace fovea

@@ -1,0 +1,58 @@
+#pragma once
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "fovea/ops/attend.h"
+#include "tests/ops/attend_cases.h"
+
+// What tests of attend()'s implementations expect of them.
+
+namespace fovea::test {
+
+/// |out - exact| / max |v|. Weights sum to 1, so a relative error of each weight gives at most the same one
+/// here. float32: scores of up to 256 products, 2^x and sums, each a few 2^-24. Half types round the result,
+/// by 2^-11 (float16) or 2^-9 (bfloat16) at most; bfloat16 also rounds each weight, by 2^-9, and its 2^x errs
+/// by 1.1e-4.
+inline double tolerance(at::ScalarType type) {
+  if (type == at::kBFloat16) return 0x1p-9 + 0x1p-9 + 1.1e-4;
+  return 6e-6 + (type == at::kHalf ? 0x1p-11 : 0.0);
+}
+
+inline double error(const at::Tensor& out, const at::Tensor& exact, const at::Tensor& v) {
+  if (out.numel() == 0 || v.numel() == 0) return out.abs().sum().item<double>();
+  return ((out.to(at::kDouble) - exact).abs().max() / v.to(at::kDouble).abs().max()).item<double>();
+}
+
+inline bool same_bits(const at::Tensor& a, const at::Tensor& b) {
+  return a.sizes() == b.sizes() && at::equal(a.contiguous().view(at::kByte), b.contiguous().view(at::kByte));
+}
+
+using Run = AttendResult (*)(const at::Tensor&, const at::Tensor&, const at::Tensor&, const AttendOptions&);
+
+/// What is put into a value or a key, the same in every head.
+struct Spoilt {
+  int64_t key;
+  bool value;
+  float poison;
+};
+
+/// Rows that may not see the spoilt key keep their bits; those that may are not finite.
+inline void expect_isolated(Run run, const AttendCase& c, const Spoilt& spoilt) {
+  Operands t = make_operands(c);
+  const AttendOptions options = make_options(c);
+  const at::Tensor clean = run(t.q, t.k, t.v, options).out;
+  (spoilt.value ? t.v : t.k).select(2, spoilt.key).select(2, c.dim / 2).fill_(spoilt.poison);
+  const at::Tensor out = run(t.q, t.k, t.v, options).out;
+  AttendOptions seen_options = options;
+  seen_options.weights = true;
+  const Operands plain = make_operands(c);
+  const at::Tensor seen = attend(plain.q, plain.k, plain.v, seen_options).weights.select(3, spoilt.key) > 0;
+  ASSERT_TRUE(seen.any().item<bool>() && !seen.all().item<bool>()) << c.name();
+  const std::string what = c.name() + (spoilt.value ? " value " : " key ") + std::to_string(spoilt.poison);
+  EXPECT_TRUE(same_bits(out.index({seen.logical_not()}), clean.index({seen.logical_not()}))) << what;
+  EXPECT_FALSE(at::isfinite(out.index({seen})).all(-1).any().item<bool>()) << what;
+}
+
+}  // namespace fovea::test
