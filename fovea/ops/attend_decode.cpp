@@ -3,18 +3,29 @@
 #include <ATen/ops/empty.h>
 
 #include "fovea/kernels/cpu/decode.h"
+#include "fovea/kernels/cpu/tile_product.h"
 #include "fovea/ops/attend_kernel_args.h"
 
 namespace fovea {
 
+namespace {
+
+// Measured against the fused kernel, whose packing pays with more of them, the sooner the quicker its
+// products.
+bool has_few_queries(const at::Tensor& q, const at::Tensor& k) {
+  const int64_t queries = q.size(2), group = k.size(1) > 0 ? q.size(1) / k.size(1) : 1;
+  if (q.scalar_type() == at::kBFloat16 && kernels::has_bf16_products()) {
+    return queries <= 2 || group * queries <= 16;
+  }
+  return queries <= 8;
+}
+
+}  // namespace
+
 std::optional<std::string_view> why_not_decode(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                                const AttendOptions& options) {
-  // Measured: with more, the fused kernel's packing pays.
-  constexpr int64_t kMostRows = 32;
   if (const auto reason = why_not_kernel(q, k, v, options)) return reason;
-  if (k.size(1) > 0 && q.size(1) / k.size(1) * q.size(2) > kMostRows) {
-    return "more than 32 queries share a key";
-  }
+  if (!has_few_queries(q, k)) return "so many queries are quicker in tiles";
   if (wants_gradient(q, k, v, options)) return "a gradient is wanted";
   if (options.dropout_p > 0.0) return "dropout is asked for";
   if (options.weights) return "the weights are asked for";
@@ -26,6 +37,8 @@ AttendResult attend_decode(const at::Tensor& q, const at::Tensor& k, const at::T
   const at::Tensor rows_q = with_unit_stride(q), rows_k = with_unit_stride(k), rows_v = with_unit_stride(v);
   const at::Tensor out =
       at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options().requires_grad(false));
+  const at::Tensor lse =
+      options.lse ? at::empty(out.sizes().slice(0, 3), out.options().dtype(at::kFloat)) : at::Tensor();
   const FunctorList functors = call_functors(q, k, options, Tiles::plain);
   const auto programs = programs_of(functors);
   kernels::decode({.n = sizes(q, k, v),
@@ -34,11 +47,12 @@ AttendResult attend_decode(const at::Tensor& q, const at::Tensor& k, const at::T
                    .k = operand(rows_k),
                    .v = operand(rows_v),
                    .out = output(out),
+                   .lse = options.lse ? lse.mutable_data_ptr<float>() : nullptr,
                    .scale = scale_of(q, options),
                    .programs = programs,
                    .pages = {},
                    .lengths = nullptr});
-  return {out, {}};
+  return {out, {}, lse};
 }
 
 }  // namespace fovea

@@ -121,6 +121,7 @@ at::Tensor run_paged(const at::Tensor& q, const PagedCache& cache, const Index& 
                    .k = operand(k),
                    .v = operand(v),
                    .out = output(out),
+                   .lse = nullptr,
                    .scale = scale_of(q, options),
                    .programs = programs,
                    .pages = {index.row(0), index.table.size(1), k.size(2)},

@@ -48,7 +48,8 @@ std::vector<AttendCase> decode_cases(int64_t count, uint64_t seed) {
 
 void expect_right(const AttendCase& c) {
   const Operands t = test::make_operands(c);
-  const AttendOptions options = test::make_options(c);
+  AttendOptions options = test::make_options(c);
+  options.dropout_p = 0.0;  // the fused kernel's
   const at::Tensor out = attend_decode(t.q, t.k, t.v, options).out;
   ASSERT_EQ(out.scalar_type(), c.type);
   ASSERT_EQ(out.sizes(), (std::vector<int64_t>{c.batch, c.heads, c.queries, c.value_dim}));
@@ -133,7 +134,7 @@ TEST(AttendDecode, TheSameBitsOnAnyNumberOfThreadsAndInAnyBatch) {
 TEST(AttendDecode, WhatIsHiddenHasNoInfluence) {
   at::manual_seed(48);
   const std::vector<std::pair<const char*, int64_t>> seen_by_some = {
-      {"causal", 2},   {"bottom_right", 718}, {"window", 7}, {"dilated", 2},
+      {"causal", 2},   {"bottom_right", 718}, {"window", 7},        {"dilated", 2},
       {"global", 600}, {"segments", 0},       {"mask_queries", 650}};
   for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const auto& [functors, key] : seen_by_some) {
@@ -149,7 +150,7 @@ TEST(AttendDecode, WhatIsHiddenHasNoInfluence) {
 // Blocks of keys that no query sees are not read: they stand in memory that may not be.
 TEST(AttendDecode, SkippedBlocksAreNotRead) {
   at::manual_seed(49);
-  const int64_t keys = 8192, dim = 64, bytes = keys * dim * 4, hidden = keys - 1024;
+  const int64_t keys = 8192, dim = 64, bytes = keys * dim * 4, hidden = keys - 768;
   void* room = mmap(nullptr, 2 * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(room, MAP_FAILED);
   const at::Tensor kv = at::from_blob(room, {2, 1, 1, keys, dim}, at::kFloat);
@@ -190,6 +191,21 @@ TEST(AttendDecode, ReadsNothingBeyondTheLastKey) {
   munmap(room, bytes + page);
 }
 
+TEST(AttendDecode, LogSumExp) {
+  at::manual_seed(52);
+  for (const char* functors : {"none", "window", "lengths", "everything"}) {
+    const AttendCase c{3, 4, 2, 3, 1100, 32, 32, at::kFloat, "contiguous", functors};
+    const Operands t = test::make_operands(c);
+    AttendOptions options = test::make_options(c);
+    options.lse = true;
+    const at::Tensor got = attend_decode(t.q, t.k, t.v, options).lse;
+    const at::Tensor exact =
+        attend(t.q.to(at::kDouble), t.k.to(at::kDouble), t.v.to(at::kDouble), test::in_double(options)).lse;
+    ASSERT_EQ(got.sizes(), (std::vector<int64_t>{3, 4, 3}));
+    EXPECT_TRUE(at::allclose(got.to(at::kDouble), exact, 1e-6, 4e-6)) << functors;
+  }
+}
+
 TEST(AttendDecode, ASpoiltQuerySpoilsItsOwnRow) {
   at::manual_seed(51);
   const Operands t = test::make_operands({1, 4, 2, 3, 800, 16, 16, at::kFloat, "contiguous", "none"});
@@ -214,8 +230,9 @@ TEST(AttendDecode, IsWhatAttendRunsForFewQueries) {
   EXPECT_EQ(refusal(q.clone().requires_grad_(), k, {}), "a gradient is wanted");
   EXPECT_EQ(refusal(q.to(at::kDouble), k.to(at::kDouble), {}),
             "the type is not float32, bfloat16 or float16");
-  EXPECT_EQ(refusal(at::randn({1, 8, 9, 16}), k, {}), "more than 32 queries share a key");
+  EXPECT_EQ(refusal(at::randn({1, 8, 9, 16}), k, {}), "so many queries are quicker in tiles");
   EXPECT_EQ(refusal(at::randn({1, 8, 8, 16}), k, {}), "");
+  EXPECT_EQ(refusal(q.to(at::kBFloat16).expand({1, 8, 4, 16}), k.to(at::kBFloat16), {}), "");
 }
 
 }  // namespace

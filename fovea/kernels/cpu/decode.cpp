@@ -312,19 +312,28 @@ class Merger {
         row_(args.n.value_dim) {}
 
   void run(int64_t kv) {
-    const int64_t batch = kv / args_.n.kv_heads, head = kv % args_.n.kv_heads * group_.heads;
+    const int64_t batch = kv / args_.n.kv_heads, first_head = kv % args_.n.kv_heads * group_.heads;
     for (int64_t r = 0; r < group_.rows; ++r) {
-      const float total = merge(kv * parts_.count(), r);
-      unpack_(sum_.get(), args_.n.value_dim, total == 0.0f ? 0.0f : 1.0f / total, row_.get());
-      T* out = static_cast<T*>(args_.out.data) + batch * args_.out.batch +
-               (head + r / args_.n.queries) * args_.out.head + r % args_.n.queries * args_.out.row;
+      const int64_t head = first_head + r / args_.n.queries, query = r % args_.n.queries;
+      const State state = merge(kv * parts_.count(), r);
+      unpack_(sum_.get(), args_.n.value_dim, state.sum == 0.0f ? 0.0f : 1.0f / state.sum, row_.get());
+      T* out = static_cast<T*>(args_.out.data) + batch * args_.out.batch + head * args_.out.head +
+               query * args_.out.row;
       for (int64_t d = 0; d < args_.n.value_dim; ++d) out[d] = rounded<T>(row_[d]);
+      if (args_.lse) {
+        args_.lse[(batch * args_.n.heads + head) * args_.n.queries + query] =
+            state.sum == 0.0f ? -kInfinity : (state.maximum + std::log2(state.sum)) * kLn2;
+      }
     }
   }
 
  private:
-  // Leaves the row's sum of values in sum_ and returns that of its weights.
-  float merge(int64_t first, int64_t r) {
+  struct State {
+    float maximum, sum;
+  };
+
+  // Leaves the row's sum of values in sum_.
+  State merge(int64_t first, int64_t r) {
     const int64_t width = packed_width(args_.n.value_dim);
     float maximum = -kInfinity, total = 0.0f;
     for (int64_t i = first; i < first + parts_.count(); ++i) {
@@ -338,7 +347,7 @@ class Merger {
       total += scale * parts_.sum(i)[r];
       for (int64_t d = 0; d < width; ++d) sum_[d] += scale * out[d];
     }
-    return total;
+    return {maximum, total};
   }
 
   const DecodeArgs& args_;

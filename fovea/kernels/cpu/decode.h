@@ -19,6 +19,9 @@ struct DecodeArgs {
   /// With pages, the batch stride of k and v is that of a page.
   Operand q, k, v;
   Output out;
+  /// Natural log-sum-exp of each row of scores, (B, H, N) contiguous; -inf where a query sees no key. May be
+  /// null.
+  float* lse;
   float scale;
   TilePrograms programs;
   Pages pages;
