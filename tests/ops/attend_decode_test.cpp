@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include "fovea/core/random.h"
 #include "tests/ops/attend_cases.h"

@@ -11,7 +11,9 @@
 #include "fovea/mods/simd.h"
 
 // g++ 12 takes the undefined parts of its own AVX-512 intrinsics for a mistake (its bug 105593).
+#if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 
 namespace fovea::kernels {
 

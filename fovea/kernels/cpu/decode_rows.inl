@@ -7,6 +7,9 @@
 // Numbers that are loaded together, and query rows of a register tile: as many as 4 accumulators a row allow.
 constexpr int64_t kUnit = 2 * FOVEA_LANES, kRows = FOVEA_LANES == 16 ? 4 : 2;
 
+// Of two bfloat16 each, which may stand at any even address.
+typedef int32_t Pairs __attribute__((vector_size(4 * FOVEA_LANES), aligned(2), may_alias));
+
 INLINE NF load_floats(const float* p) { return *reinterpret_cast<const NF*>(p); }
 
 INLINE void store_floats(float* p, NF x) { *reinterpret_cast<NF*>(p) = x; }
@@ -18,7 +21,7 @@ INLINE void load_unit(const float* p, NF& a, NF& b) {
 
 // A float is a bfloat16 and 16 more bits: the even numbers and the odd ones, without a shuffle.
 INLINE void load_unit(const c10::BFloat16* p, NF& a, NF& b) {
-  const NI pairs = *reinterpret_cast<const NI*>(p);
+  const NI pairs = *reinterpret_cast<const Pairs*>(p);
   a = (NF)(pairs << 16);
   b = (NF)(pairs & static_cast<int32_t>(0xffff0000));
 }
