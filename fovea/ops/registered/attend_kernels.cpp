@@ -1,0 +1,56 @@
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/library.h>
+
+#include "fovea/ops/registered/attend_arguments.h"
+
+namespace fovea::registered {
+namespace {
+
+// Gradients belong to the dispatcher's autograd keys, so none are recorded here.
+void attend_without_gradient(const c10::OperatorHandle&, torch::jit::Stack* stack) {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> results = run_attend(torch::jit::pop(*stack, argument_count()));
+  for (at::Tensor& result : results) result = result.contiguous();
+  torch::jit::push(*stack, std::move(results));
+}
+
+// Inside a kernel autograd's keys are switched off; the gradient is made of a graph of its own.
+class AutogradInsideKernel {
+  static c10::impl::LocalDispatchKeySet with_autograd() {
+    auto keys = c10::impl::tls_local_dispatch_key_set();
+    keys.excluded_ = keys.excluded_ - c10::autograd_dispatch_keyset_with_ADInplaceOrView;
+    return keys;
+  }
+  c10::impl::ForceDispatchKeyGuard keys_{with_autograd()};
+  at::AutoGradMode grad_mode_{true};
+};
+
+// Computes the result again and its gradients. Only where operators are traced, as under torch.compile: eager calls
+// keep what the forward has computed (attend_autograd.cpp).
+void attend_backward(const c10::OperatorHandle&, torch::jit::Stack* stack) {
+  Arguments arguments = torch::jit::pop(*stack, argument_count());
+  const auto wanted = torch::jit::pop(*stack).toBoolList();
+  const at::Tensor grad_out = torch::jit::pop(*stack).toTensor();
+  const AutogradInsideKernel autograd;
+  std::vector<at::Tensor> inputs;
+  for (size_t i = 0; i < kDifferentiable; ++i) {
+    if (!arguments[i].isTensor()) continue;
+    arguments[i] = arguments[i].toTensor().detach().requires_grad_(wanted[i]);
+    if (wanted[i]) inputs.push_back(arguments[i].toTensor());
+  }
+  std::vector<at::Tensor> gradients = torch::autograd::grad({run_attend(arguments)[0]}, inputs, {grad_out});
+  for (at::Tensor& gradient : gradients) gradient = gradient.contiguous();
+  torch::jit::push(*stack, std::move(gradients));
+}
+
+}  // namespace
+}  // namespace fovea::registered
+
+TORCH_LIBRARY_IMPL(fovea, CompositeExplicitAutograd, m) {
+  using namespace fovea::registered;
+  m.impl("attend", torch::CppFunction::makeFromBoxedFunction<&attend_without_gradient>());
+  m.impl("attend_backward", torch::CppFunction::makeFromBoxedFunction<&attend_backward>());
+}
