@@ -1,0 +1,44 @@
+"""Wrong calls raise Python's own exceptions, with the library's text."""
+
+import unittest
+
+import torch
+
+import fovea
+from definition import random_operands
+
+
+class Errors(unittest.TestCase):
+    def refuses(self, text, *operands, error=ValueError, **arguments):
+        with self.assertRaises(error) as caught:
+            fovea.attend(*(operands or random_operands(4, 6)), **arguments)
+        message = str(caught.exception)
+        self.assertTrue(message.startswith("[attend] "), message)
+        self.assertIn(text, message)
+        self.assertTrue(message.endswith("."), message)
+
+    def test_shapes(self):
+        q, k, v = random_operands(4, 6)
+        self.refuses("must share head_dim; found q (2, 2, 4, 16)", q, k[..., :3], v)
+        self.refuses("must have 4 dimensions", q[0], k, v)
+        self.refuses("share heads and length", q, k, v[:, :, 1:])
+
+    def test_types(self):
+        q, k, v = random_operands(4, 6)
+        self.refuses("must share one type", q, k.double(), v)
+
+    def test_groups_are_asked_for(self):
+        self.refuses("Pass enable_gqa=True", *random_operands(4, 6, heads=4, kv_heads=2))
+        self.refuses("must be a multiple", *random_operands(4, 6, heads=3, kv_heads=2), enable_gqa=True)
+
+    def test_options(self):
+        self.refuses("causal must be False, True", causal="upper")
+        self.refuses("scale must be finite", scale=float("nan"))
+        self.refuses("dropout_p must be in [0, 1)", dropout_p=1.0)
+        self.refuses("mask must be boolean", mask=torch.ones(4, 6))
+        self.refuses("bias must hold floating point numbers", bias=torch.ones(4, 6, dtype=torch.int32))
+        self.refuses("be broadcastable to (B, H, N, M)", bias=torch.ones(5, 6))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,73 @@
+"""fovea.attend as an operator of torch: opcheck, torch.compile, modes that watch operators."""
+
+import unittest
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import fovea
+from definition import random_operands
+
+
+class Watch(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        self.seen.append(str(function))
+        return function(*arguments, **(keywords or {}))
+
+
+class Operator(unittest.TestCase):
+    def opcheck(self, *arguments, **keywords):
+        results = torch.library.opcheck(torch.ops.fovea.attend.default, arguments, keywords)
+        self.assertEqual(set(results.values()), {"SUCCESS"})
+
+    def test_opcheck_plain(self):
+        self.opcheck(*random_operands(150, 170))
+
+    def test_opcheck_short(self):
+        self.opcheck(*random_operands(9, 11, dv=5), causal="top_left")
+
+    def test_opcheck_functors(self):
+        self.opcheck(*random_operands(150, 170), window_left=9, softcap=2.0)
+
+    def test_opcheck_bias_and_weights(self):
+        bias = torch.randn(150, 170, requires_grad=True)
+        self.opcheck(*random_operands(150, 170), None, bias, observe=["weights"])
+
+    def test_opcheck_bfloat16_weights(self):
+        self.opcheck(*random_operands(40, 40, dtype=torch.bfloat16), observe=["weights"])
+
+    def test_compiled_equals_eager(self):
+        operands = random_operands(200, 200)
+        call = lambda q, k, v: fovea.attend(q, k, v, causal=True, window=(50, None)).square().sum()
+        compiled = torch.compile(call, backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(compiled(*operands), call(*operands))
+        found, expected = (torch.autograd.grad(f(*operands), operands) for f in (compiled, call))
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+    def test_a_mode_sees_two_operators(self):
+        operands = random_operands(200, 200)
+        with Watch() as watch:
+            fovea.attend(*operands).sum().backward()
+        ours = [name for name in watch.seen if name.startswith("fovea")]
+        self.assertEqual(ours, ["fovea.attend.default", "fovea.attend_backward.default"])
+
+    def test_meta_tensors(self):
+        q, k, v = (t.detach().to("meta") for t in random_operands(7, 9, dv=5))
+        out, seen = fovea.attend(q, k, v, observe=["weights"])
+        self.assertEqual((out.shape, seen["weights"].shape), ((2, 2, 7, 5), (2, 2, 7, 9)))
+
+    def test_no_graph_without_gradient(self):
+        operands = random_operands(200, 200)
+        with torch.no_grad():
+            self.assertIsNone(fovea.attend(*operands).grad_fn)
+        with torch.inference_mode():
+            self.assertFalse(fovea.attend(*operands).requires_grad)
+
+
+if __name__ == "__main__":
+    unittest.main()
