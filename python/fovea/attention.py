@@ -18,7 +18,6 @@ def attend(
     scale: float | None = None,
     causal: bool | str = False,
     window: tuple[int | None, int | None] | None = None,
-    prefix: int | None = None,
     alibi_slopes: Tensor | None = None,
     bias: Tensor | None = None,
     mask: Tensor | None = None,
@@ -44,13 +43,12 @@ def attend(
     scale          factor on q.k; 1 / sqrt(D) when None
     causal         True: key j <= query i; "bottom_right": j <= i + M - N
     window         (left, right), both inclusive: i - left <= j <= i + right; None is no bound
-    prefix         with causal, every query also sees the first `prefix` keys
-    alibi_slopes   (H), float32: adds -slope |i - j|
-    bias           added to the scores, broadcastable to (B, H, N, M)
+    alibi_slopes   (H) or (B, H): adds -slope |i - j|; has a gradient
+    bias           added to the scores, broadcastable to (B, H, N, M); has a gradient
     mask           boolean, broadcastable to (B, H, N, M): True = may attend
-    relative_table a learned bias by distance
-    key_lengths    (B), int32: keys before the length of their batch entry
-    segment_ids    (B, N) and (B, M), int32: keys of the query's own segment, such as a document
+    relative_table (H|1, 2R + 1): adds table[h, R + clamp(j - i, -R, R)]; has a gradient
+    key_lengths    (B), integers: keys before the length of their batch entry
+    segment_ids    (B, N) and (B, M), integers: keys of the query's own segment, such as a document
     cu_seqlens_q, cu_seqlens_k   int32 offsets of packed sequences; q, k, v are then (total, H, D)
     block_mask     boolean (B|1, H|1, blocks of queries, blocks of keys) and the size of a block
     softcap        c: c tanh(s / c)
@@ -93,7 +91,6 @@ def attend(
         causal=_CAUSAL[causal],
         window_left=left,
         window_right=right,
-        prefix=prefix,
         softcap=softcap,
         normaliser=normaliser,
         dropout_p=dropout_p,

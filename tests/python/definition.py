@@ -5,7 +5,9 @@ import math
 import torch
 
 
-def hidden_pairs(n, m, *, causal=False, window=None, key_lengths=None, segment_ids=None, mask=None):
+def hidden_pairs(
+    n, m, *, causal=False, window=None, key_lengths=None, segment_ids=None, block_mask=None, mask=None
+):
     """True where query i may not see key j, broadcastable to (B, H, N, M)."""
     i, j = torch.arange(n)[:, None], torch.arange(m)[None, :]
     hidden = torch.zeros(1, 1, n, m, dtype=torch.bool)
@@ -20,25 +22,33 @@ def hidden_pairs(n, m, *, causal=False, window=None, key_lengths=None, segment_i
         hidden = hidden | (j >= key_lengths.view(-1, 1, 1, 1))
     if segment_ids is not None:
         hidden = hidden | (segment_ids[0][:, None, :, None] != segment_ids[1][:, None, None, :])
+    if block_mask is not None:
+        blocks, size = block_mask
+        hidden = hidden | ~blocks[:, :, i // size, j // size]
     if mask is not None:
         hidden = hidden | ~mask
     return hidden
 
 
-def scores_of(q, k, *, scale=None, softcap=None, alibi_slopes=None, bias=None):
+def scores_of(q, k, *, scale=None, softcap=None, alibi_slopes=None, relative_table=None, bias=None):
     scores = (q @ k.transpose(2, 3)) * (1 / math.sqrt(q.shape[3]) if scale is None else scale)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
+    apart = torch.arange(k.shape[2])[None, :] - torch.arange(q.shape[2])[:, None]
     if alibi_slopes is not None:
-        i, j = torch.arange(q.shape[2])[:, None], torch.arange(k.shape[2])[None, :]
-        scores = scores - alibi_slopes.view(-1, 1, 1).to(scores) * (i - j).abs()
+        scores = scores - alibi_slopes[..., None, None] * apart.abs()
+    if relative_table is not None:
+        furthest = relative_table.shape[1] // 2
+        scores = scores + relative_table[:, furthest + apart.clamp(-furthest, furthest)]
     return scores if bias is None else scores + bias
 
 
-def weights_of(q, k, *, scale=None, softcap=None, alibi_slopes=None, bias=None, **pairs):
+def weights_of(q, k, *, scale=None, softcap=None, alibi_slopes=None, relative_table=None, bias=None, **pairs):
     """(B, H, N, M); rows without a key are 0. Heads of k are repeated to those of q."""
     k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
-    scores = scores_of(q, k, scale=scale, softcap=softcap, alibi_slopes=alibi_slopes, bias=bias)
+    scores = scores_of(
+        q, k, scale=scale, softcap=softcap, alibi_slopes=alibi_slopes, relative_table=relative_table, bias=bias
+    )
     hidden = hidden_pairs(q.shape[2], k.shape[2], **pairs)
     empty = hidden.all(-1, keepdim=True)
     return scores.masked_fill(hidden & ~empty, -torch.inf).softmax(-1).masked_fill(empty, 0.0)

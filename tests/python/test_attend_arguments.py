@@ -18,8 +18,9 @@ def segments(n, m):
     return at(n, n), at(m, m - 1)
 
 
-def slopes():
-    return torch.tensor([0.5, 0.03125])
+def slopes(batch=None):
+    values = torch.tensor([0.5, 0.03125])
+    return (values if batch is None else values * torch.arange(1, batch + 1)[:, None]).requires_grad_()
 
 
 def every_call(n, m):
@@ -36,7 +37,12 @@ def every_call(n, m):
     yield {"causal": "bottom_right", "window": (40, None)}
     yield {"softcap": 1.5}
     yield {"alibi_slopes": slopes()}
-    yield {"alibi_slopes": slopes(), "softcap": 2.0, "causal": True}
+    yield {"alibi_slopes": slopes(batch=2), "softcap": 2.0, "causal": True}
+    yield {"relative_table": torch.randn(2, 2 * 12 + 1, generator=random).requires_grad_()}
+    yield {"relative_table": torch.randn(1, 2 * n + 1, generator=random).requires_grad_(), "window": (20, 4)}
+    blocks = lambda size: (torch.rand(2, 2, -(-n // size), -(-m // size), generator=random) < 0.5, size)
+    yield {"block_mask": blocks(16)}
+    yield {"block_mask": blocks(20), "causal": True}
     yield {"key_lengths": lengths(m)}
     yield {"key_lengths": lengths(m), "causal": True, "softcap": 3.0}
     yield {"segment_ids": segments(n, m)}

@@ -38,6 +38,10 @@ class Errors(unittest.TestCase):
         self.refuses("mask must be boolean", mask=torch.ones(4, 6))
         self.refuses("bias must hold floating point numbers", bias=torch.ones(4, 6, dtype=torch.int32))
         self.refuses("be broadcastable to (B, H, N, M)", bias=torch.ones(5, 6))
+        self.refuses("window", window=(-1, 0))
+        self.refuses("slopes", alibi_slopes=torch.ones(3))
+        self.refuses("softcap", softcap=0.0)
+        self.refuses("lengths", key_lengths=torch.tensor([1, 2, 3]))
 
 
 if __name__ == "__main__":

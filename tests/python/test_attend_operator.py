@@ -33,6 +33,10 @@ class Operator(unittest.TestCase):
     def test_opcheck_functors(self):
         self.opcheck(*random_operands(150, 170), window_left=9, softcap=2.0)
 
+    def test_opcheck_every_gradient(self):
+        slopes, bias, table = (torch.randn(*s, requires_grad=True) for s in ((2,), (150, 170), (2, 25)))
+        self.opcheck(*random_operands(150, 170), slopes, bias, table)
+
     def test_opcheck_bias_and_weights(self):
         bias = torch.randn(150, 170, requires_grad=True)
         self.opcheck(*random_operands(150, 170), None, bias, observe=["weights"])
@@ -48,6 +52,14 @@ class Operator(unittest.TestCase):
         found, expected = (torch.autograd.grad(f(*operands), operands) for f in (compiled, call))
         for ours, theirs in zip(found, expected, strict=True):
             torch.testing.assert_close(ours, theirs)
+
+    def test_compiled_gradient_of_a_bias_alone(self):
+        q, k, v = (t.detach() for t in random_operands(200, 200))
+        bias = torch.randn(200, 200, requires_grad=True)
+        call = lambda bias: fovea.attend(q, k, v, bias=bias).square().sum()
+        compiled = torch.compile(call, backend="aot_eager", fullgraph=True)
+        found, expected = (torch.autograd.grad(f(bias), bias)[0] for f in (compiled, call))
+        torch.testing.assert_close(found, expected)
 
     def test_a_mode_sees_two_operators(self):
         operands = random_operands(200, 200)

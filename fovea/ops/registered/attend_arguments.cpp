@@ -2,15 +2,10 @@
 
 #include <c10/util/Exception.h>
 
-#include <algorithm>
-#include <limits>
-#include <memory>
 #include <optional>
-#include <utility>
 
 #include "fovea/core/error.h"
 #include "fovea/ops/attend.h"
-#include "fovea/ops/attend_functors.h"
 #include "fovea/ops/describe.h"
 
 namespace fovea::registered {
@@ -36,7 +31,6 @@ enum Place : size_t {
   kCausal,
   kWindowLeft,
   kWindowRight,
-  kPrefix,
   kSoftcap,
   kNormaliser,
   kDropoutP,
@@ -55,83 +49,54 @@ void refuse_missing(const char* name, bool asked) {
 
 // Shrinks as fovea::attend grows.
 void refuse_what_is_missing(const Arguments& a) {
-  refuse_missing("relative_table", given(a, kRelativeTable));
   refuse_missing("cu_seqlens", has_offsets(a));
-  refuse_missing("block_mask", given(a, kBlockMask));
-  refuse_missing("prefix", given(a, kPrefix));
   refuse_missing("another normaliser than softmax", a[kNormaliser].toStringRef() != "softmax");
   for (const std::string& name : observed_names(a)) {
     refuse_missing(("observing " + name).c_str(), name != "weights");
   }
-  const bool slopes_want_gradient = given(a, kAlibiSlopes) && a[kAlibiSlopes].toTensor().requires_grad();
-  refuse_missing("a gradient of alibi_slopes", slopes_want_gradient);
 }
 
-int32_t whole(const c10::IValue& value) {
-  constexpr int64_t kMost = Window::kOpen;
-  return static_cast<int32_t>(std::clamp(value.toInt(), -kMost, kMost));
+std::optional<at::Tensor> tensor(const Arguments& a, Place place) {
+  return a[place].toOptional<at::Tensor>();
 }
 
-// Causal order, left and right bounds are one band of keys around each query.
-Window band(const Arguments& a) {
-  Window window(Window::kOpen, Window::kOpen);
-  if (given(a, kWindowLeft)) window.left = whole(a[kWindowLeft]);
-  if (given(a, kWindowRight)) window.right = whole(a[kWindowRight]);
-  const std::string& causal = a[kCausal].toStringRef();
-  if (causal == "top_left") window.right = std::min(window.right, 0);
-  if (causal == "bottom_right") {
-    const int64_t shift = a[kK].toTensor().size(2) - a[kQ].toTensor().size(2);
-    window.right = static_cast<int32_t>(std::min<int64_t>(window.right, shift));
+CausalAlignment alignment(const std::string& name) {
+  if (name == "none") return CausalAlignment::none;
+  if (name == "top_left") return CausalAlignment::top_left;
+  if (name == "bottom_right") return CausalAlignment::bottom_right;
+  throw usage_error("attend", "causal must be none, top_left or bottom_right; found " + name +
+                                  ". Leave it out for no order.");
+}
+
+void read_scores(const Arguments& a, AttendOptions& options) {
+  options.scale = a[kScale].toOptional<double>();
+  options.softcap = a[kSoftcap].toOptional<double>();
+  options.alibi_slopes = tensor(a, kAlibiSlopes);
+  options.relative_table = tensor(a, kRelativeTable);
+  options.bias = tensor(a, kBias);
+}
+
+void read_masks(const Arguments& a, AttendOptions& options) {
+  options.causal = alignment(a[kCausal].toStringRef());
+  if (given(a, kWindowLeft) || given(a, kWindowRight)) {
+    options.window =
+        AttendWindow{a[kWindowLeft].toOptional<int64_t>(), a[kWindowRight].toOptional<int64_t>()};
   }
-  return window;
-}
-
-using Bound = std::shared_ptr<const AttendFunctors>;
-
-template <class Score>
-Bound bind_masks(const Arguments& a, Score score) {
-  const Window window = band(a);
+  options.key_lengths = tensor(a, kKeyLengths);
   if (given(a, kQuerySegments)) {
-    const at::Tensor queries = a[kQuerySegments].toTensor(), keys = a[kKeySegments].toTensor();
-    const Segments segments(int_table(queries.flatten()), int_table(keys.flatten()),
-                            static_cast<int32_t>(queries.size(-1)), static_cast<int32_t>(keys.size(-1)));
-    return bind(std::move(score), window & segments);
+    options.segments = AttendSegments{a[kQuerySegments].toTensor(), a[kKeySegments].toTensor()};
   }
-  if (given(a, kKeyLengths)) {
-    return bind(std::move(score), window & KeyLengths(int_table(a[kKeyLengths].toTensor())));
-  }
-  return bind(std::move(score), window);
-}
-
-Bound bind_functors(const Arguments& a) {
-  if (given(a, kAlibiSlopes)) {
-    const Alibi alibi{float_table(a[kAlibiSlopes].toTensor())};
-    if (!given(a, kSoftcap)) return bind_masks(a, alibi);
-    return bind_masks(a, Chain(SoftCap{static_cast<float>(a[kSoftcap].toDouble())}, alibi));
-  }
-  if (given(a, kSoftcap)) return bind_masks(a, SoftCap{static_cast<float>(a[kSoftcap].toDouble())});
-  return bind_masks(a, Identity{});
-}
-
-bool needs_functors(const Arguments& a) {
-  const auto asked = [&](Place place) { return given(a, place); };
-  return asked(kAlibiSlopes) || asked(kSoftcap) || asked(kWindowLeft) || asked(kWindowRight) ||
-         asked(kKeyLengths) || asked(kQuerySegments) || a[kCausal].toStringRef() == "bottom_right";
+  if (given(a, kBlockMask)) options.blocks = AttendBlocks{a[kBlockMask].toTensor(), a[kBlockSize].toInt()};
+  options.mask = tensor(a, kMask);
 }
 
 AttendOptions options_of(const Arguments& a) {
   refuse_what_is_missing(a);
   AttendOptions options;
-  options.scale = a[kScale].toOptional<double>();
-  options.mask = a[kMask].toOptional<at::Tensor>();
-  options.bias = a[kBias].toOptional<at::Tensor>();
+  read_scores(a, options);
+  read_masks(a, options);
   options.dropout_p = a[kDropoutP].toDouble();
   options.weights = !observed_names(a).empty();
-  if (needs_functors(a)) {
-    options.functors = bind_functors(a);
-  } else {
-    options.causal = a[kCausal].toStringRef() == "top_left";
-  }
   return options;
 }
 

@@ -5,9 +5,10 @@
 #include <string>
 #include <vector>
 
-// fovea::attend as an operator of torch's dispatcher, for Python. Each file adds one thing: attend_schema.cpp the
-// names and types of the arguments, attend_kernels.cpp what runs, attend_meta.cpp shapes alone, attend_autograd.cpp
-// gradients. They share the arguments as a plain list, so that a new one is a line here and there.
+// fovea::attend as an operator of torch's dispatcher, for Python. Each file adds one thing: attend_schema.cpp
+// the names and types of the arguments, attend_kernels.cpp what runs, attend_meta.cpp shapes alone,
+// attend_autograd.cpp gradients. They share the arguments as a plain list, so that a new one is a line here
+// and there.
 
 namespace fovea::registered {
 
@@ -27,8 +28,8 @@ std::vector<std::string> observed_names(const Arguments& arguments);
 bool has_offsets(const Arguments& arguments);
 
 /// Runs fovea::attend: the result, then what `observe` names, in its order.
-/// Throws c10::ValueError where fovea::attend throws Error (usage), c10::NotImplementedError for an argument that it
-/// has not got yet.
+/// Throws c10::ValueError where fovea::attend throws Error (usage), c10::NotImplementedError for an argument
+/// that it has not got yet.
 std::vector<at::Tensor> run_attend(const Arguments& arguments);
 
 }  // namespace fovea::registered

@@ -28,8 +28,8 @@ class AutogradInsideKernel {
   at::AutoGradMode grad_mode_{true};
 };
 
-// Computes the result again and its gradients. Only where operators are traced, as under torch.compile: eager calls
-// keep what the forward has computed (attend_autograd.cpp).
+// Computes the result again and its gradients. Only where operators are traced, as under torch.compile: eager
+// calls keep what the forward has computed (attend_autograd.cpp).
 void attend_backward(const c10::OperatorHandle&, torch::jit::Stack* stack) {
   Arguments arguments = torch::jit::pop(*stack, argument_count());
   const auto wanted = torch::jit::pop(*stack).toBoolList();
