@@ -1,0 +1,15 @@
+"""Additive attention (Bahdanau et al. 2015, A.1.2) in tensor operations: the only way that PyTorch has."""
+
+import torch
+
+from attend.peers import torch_contestant
+
+
+def prepare(case, operands, threads):
+    direction = torch.randn(case.d, generator=torch.Generator().manual_seed(1))
+
+    def call(o):
+        scores = torch.tanh(o.q.unsqueeze(3) + o.k.unsqueeze(2)) @ direction
+        return scores.softmax(-1) @ o.v
+
+    return torch_contestant("composed", case, operands, call, exact=False)
