@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "bench/stopwatch.h"
 #include "fovea/core/error.h"
+#include "fovea/core/stopwatch.h"
 #include "fovea/models/registry.h"
 #include "fovea/train/autocast.h"
 #include "fovea/train/train_step.h"

@@ -36,6 +36,26 @@ TEST(Summary, InputSizesReachTheModel) {
   EXPECT_TRUE(bad.is_one_line_with({"--input", "3x224xx"}));
 }
 
+TEST(Bench, TimesTheAttentionKernel) {
+  const auto ended = run_fovea(
+      {"bench", "attend", "--case", "swin_fp32_fwdbwd", "--case", "vit_bf16_fwd", "--rounds", "3", "--json"});
+  ASSERT_EQ(ended.exit_code, 0) << ended.err;
+  const auto report = ended.json();
+  EXPECT_EQ(report["threads"], 1);
+  ASSERT_EQ(report["cases"].size(), 2u);
+  for (const auto& row : report["cases"]) {
+    EXPECT_EQ(row["runs"], 3);
+    EXPECT_GT(row["best_cpu_ms"], 0);
+    EXPECT_LE(row["best_ms"], row["median_ms"]);
+    EXPECT_NEAR(row["gflops"].get<double>(),
+                row["flops"].get<double>() / row["best_cpu_ms"].get<double>() / 1e6, 1e-3);
+    EXPECT_GT(row["share_of_peak"], 0.01);
+    EXPECT_LT(row["share_of_peak"], 1.0);
+  }
+  EXPECT_TRUE(run_fovea({"bench", "attend", "--case", "fool_fp32_fwd"})
+                  .is_one_line_with({"--case", "full_fp32_fwd"}));
+}
+
 // Everything that follows a training, once: a training costs more than a look at its results.
 TEST(Flow, TrainEvalPredictExplainReport) {
   // Spaces and letters beyond ASCII in every path.

@@ -1,5 +1,8 @@
 """The benchmark of bench/attend: its cases, its judgement of results, and a short run with the peers that torch has."""
 
+import json
+import os
+import subprocess
 import unittest
 
 import torch
@@ -18,6 +21,14 @@ class Cases(unittest.TestCase):
     def test_names_differ(self):
         names = [case.name for case in all_cases()]
         self.assertEqual(len(names), len(set(names)))
+
+    @unittest.skipUnless(os.environ.get("FOVEA_PROGRAM"), "FOVEA_PROGRAM is not set")
+    def test_the_program_times_the_same_calls(self):
+        command = [os.environ["FOVEA_PROGRAM"], "bench", "attend", "--list", "--json"]
+        listed = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        theirs = {case["name"]: case["flops"] for case in listed["cases"]}
+        ours = {case.name: case.flops for case in all_cases() if case.kind == "attend"}
+        self.assertEqual(theirs, ours)
 
     def test_pairs(self):
         for how in ({}, {"causal": True}, {"causal": True, "window": 7}, {"causal": True, "window": 90}):

@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-namespace fovea::bench {
+namespace fovea {
 
 /// Milliseconds of repeated runs of one thing.
 struct Timing {
@@ -52,4 +52,4 @@ inline Timing time_runs(const std::function<void()>& run, const TimingOptions& o
           *std::min_element(cpu.begin(), cpu.end()), median(cpu), static_cast<int>(wall.size())};
 }
 
-}  // namespace fovea::bench
+}  // namespace fovea
