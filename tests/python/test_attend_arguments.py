@@ -126,6 +126,16 @@ class Dropout(unittest.TestCase):
         self.assertAlmostEqual(out.mean().item(), 1.0, delta=4 * deviation / 400**0.5)
         self.assertAlmostEqual(out.std().item(), deviation, delta=0.2 * deviation)
 
+    def test_seed_decides(self):
+        operands = random_operands(150, 150)
+        call = lambda seed: fovea.attend(*operands, dropout_p=0.5, seed=seed)
+        first, gradients = call(7), torch.autograd.grad(call(7).sum(), operands)
+        torch.manual_seed(1)
+        self.assertTrue(torch.equal(first, call(7)))
+        self.assertFalse(torch.equal(first, call(8)))
+        for once, again in zip(gradients, torch.autograd.grad(call(7).sum(), operands), strict=True):
+            self.assertTrue(torch.equal(once, again))
+
     def test_torch_seed_repeats_it(self):
         q, k, v = random_operands(150, 150)
         torch.manual_seed(5)

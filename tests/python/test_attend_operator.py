@@ -20,6 +20,9 @@ class Watch(TorchDispatchMode):
 
 
 class Operator(unittest.TestCase):
+    def setUp(self):
+        torch.manual_seed(0)
+
     def opcheck(self, *arguments, **keywords):
         results = torch.library.opcheck(torch.ops.fovea.attend.default, arguments, keywords)
         self.assertEqual(set(results.values()), {"SUCCESS"})
@@ -34,7 +37,8 @@ class Operator(unittest.TestCase):
         self.opcheck(*random_operands(150, 170), window_left=9, softcap=2.0)
 
     def test_opcheck_every_gradient(self):
-        slopes, bias, table = (torch.randn(*s, requires_grad=True) for s in ((2,), (150, 170), (2, 25)))
+        bias, table = (torch.randn(shape, requires_grad=True) for shape in ((150, 170), (2, 25)))
+        slopes = torch.tensor([0.5, 0.03125], requires_grad=True)
         self.opcheck(*random_operands(150, 170), slopes, bias, table)
 
     def test_opcheck_bias_and_weights(self):
@@ -60,6 +64,15 @@ class Operator(unittest.TestCase):
         compiled = torch.compile(call, backend="aot_eager", fullgraph=True)
         found, expected = (torch.autograd.grad(f(bias), bias)[0] for f in (compiled, call))
         torch.testing.assert_close(found, expected)
+
+    # The compiled backward computes the forward again, with the same weights dropped.
+    def test_compiled_dropout(self):
+        operands = random_operands(200, 200)
+        call = lambda q, k, v: fovea.attend(q, k, v, dropout_p=0.3, seed=5).square().sum()
+        compiled = torch.compile(call, backend="aot_eager", fullgraph=True)
+        found, expected = (torch.autograd.grad(f(*operands), operands) for f in (compiled, call))
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
 
     def test_a_mode_sees_two_operators(self):
         operands = random_operands(200, 200)

@@ -96,6 +96,7 @@ AttendOptions options_of(const Arguments& a) {
   read_scores(a, options);
   read_masks(a, options);
   options.dropout_p = a[kDropoutP].toDouble();
+  if (given(a, kSeed)) options.seed = static_cast<uint64_t>(a[kSeed].toInt());
   options.weights = !observed_names(a).empty();
   return options;
 }
