@@ -105,6 +105,17 @@ def summary_rows(cases, results, amx):
             yield [case.name, peer, number(aim), *found]
 
 
+def bandwidth_line(case, result, machine):
+    """For a single query: what its keys and values say of memory."""
+    ours = result["threads"].get(1, {}).get("fovea")
+    if not (case.cold and ours and "read_gb_s" in machine):
+        return
+    rate = 2 * case.b * case.hkv * case.m * case.d * case.dtype.itemsize / ours["best_cpu_ms"] / 1e6
+    share = rate / machine["read_gb_s"]
+    yield ""
+    yield f"Fovea reads keys and values at {rate:.1f} GB/s, {share:.0%} of what the machine reads."
+
+
 def page(cases, document):
     machine = document["machine"]
     amx = has_amx(machine)
@@ -120,6 +131,7 @@ def page(cases, document):
         lines += ["", f"## {case.name}", "", described(case), ""]
         header = ["", "ms: best, median", "x", "aim", "GFLOP/s", "ms, 2 threads", "MB", "error"]
         lines += table(header, case_rows(case, result, amx))
+        lines += bandwidth_line(case, result, machine)
         if result["failures"]:
             lines += [""] + [f"- {name}: {reason}" for name, reason in result["failures"].items()]
     return "\n".join(lines).rstrip() + "\n"
