@@ -49,14 +49,14 @@ def attend(
     relative_table (H|1, 2R + 1): adds table[h, R + clamp(j - i, -R, R)]; has a gradient
     key_lengths    (B), integers: keys before the length of their batch entry
     segment_ids    (B, N) and (B, M), integers: keys of the query's own segment, such as a document
-    cu_seqlens_q, cu_seqlens_k   int32 offsets of packed sequences; q, k, v are then (total, H, D)
+    cu_seqlens_q, cu_seqlens_k   (S + 1), integers: offsets of sequences behind each other; q, k, v are (total, H, D)
     block_mask     boolean (B|1, H|1, blocks of queries, blocks of keys) and the size of a block
     softcap        c: c tanh(s / c)
     normaliser     "softmax"
     dropout_p      probability that a weight is dropped (and the rest scaled by 1 / (1 - p)), in [0, 1)
     seed           of the dropout; drawn from torch's generator when None
     enable_gqa     H may be a multiple of Hkv: groups of queries share keys
-    return_lse     also the logarithm of each row's sum of exponentials, (B, H, N), under the name "lse"
+    return_lse     also the logarithm of each query's sum of exponentials, (B, H, N), float32, as "lse"; has a gradient
     observe        names of what else to return, as "weights" (B, H, N, M)
 
     Returns out, or (out, {name: tensor}) when return_lse or observe ask for more.

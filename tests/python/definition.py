@@ -54,6 +54,11 @@ def weights_of(q, k, *, scale=None, softcap=None, alibi_slopes=None, relative_ta
     return scores.masked_fill(hidden & ~empty, -torch.inf).softmax(-1).masked_fill(empty, 0.0)
 
 
+def lse_of(q, k, *, causal=False, softcap=None):
+    scores = scores_of(q, k, softcap=softcap)
+    return scores.masked_fill(hidden_pairs(q.shape[2], k.shape[2], causal=causal), -torch.inf).logsumexp(-1)
+
+
 def attention(q, k, v, *, enable_gqa=False, **arguments):
     v = v.repeat_interleave(q.shape[1] // v.shape[1], 1)
     return weights_of(q, k, **arguments) @ v

@@ -5,7 +5,7 @@ import unittest
 import torch
 
 import fovea
-from definition import attention, in_double, random_operands, weights_of
+from definition import attention, in_double, lse_of, random_operands, weights_of
 
 
 def lengths(m):
@@ -114,6 +114,36 @@ class Observations(unittest.TestCase):
         self.assertEqual(list(seen), ["weights"])
         torch.testing.assert_close(seen["weights"], weights_of(q, k, causal=True, softcap=2.0))
         torch.testing.assert_close(out, fovea.attend(q, k, v, causal=True, softcap=2.0))
+
+
+    def test_lse(self):
+        q, k, v = random_operands(200, 150)
+        out, seen = fovea.attend(q, k, v, causal=True, softcap=2.0, return_lse=True, observe=["weights"])
+        self.assertEqual(list(seen), ["lse", "weights"])
+        expected = lse_of(q, k, causal=True, softcap=2.0)
+        torch.testing.assert_close(seen["lse"], expected)
+        _, fused = fovea.attend(q, k, v, causal=True, softcap=2.0, return_lse=True)
+        torch.testing.assert_close(fused["lse"], expected)
+        for ours, theirs in zip(*(torch.autograd.grad(lse.sin().sum(), (q, k)) for lse in (fused["lse"], expected))):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+class Packed(unittest.TestCase):
+    def test_equals_each_sequence_by_itself(self):
+        batched = random_operands(400, 500, heads=4, kv_heads=2)
+        q, k, v = (t[0].detach().transpose(0, 1).requires_grad_() for t in batched)
+        query_offsets, key_offsets = (torch.tensor(o, dtype=torch.int32) for o in ((0, 150, 150, 400), (0, 200, 230, 500)))
+        arguments = {"causal": "bottom_right", "enable_gqa": True}
+        out = fovea.attend(q, k, v, cu_seqlens_q=query_offsets, cu_seqlens_k=key_offsets, **arguments)
+        pieces = []
+        for s in range(3):
+            queries, keys = (slice(int(o[s]), int(o[s + 1])) for o in (query_offsets, key_offsets))
+            one = [t.transpose(0, 1).unsqueeze(0).double() for t in (q[queries], k[keys], v[keys])]
+            pieces.append(attention(*one, **arguments)[0].transpose(0, 1))
+        exact = torch.cat(pieces)
+        torch.testing.assert_close(out.double(), exact, rtol=1e-4, atol=1e-5)
+        for ours, theirs in zip(*(torch.autograd.grad(o.sin().sum(), (q, k, v)) for o in (out, exact))):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 class Dropout(unittest.TestCase):

@@ -13,7 +13,7 @@ class Errors(unittest.TestCase):
         with self.assertRaises(error) as caught:
             fovea.attend(*(operands or random_operands(4, 6)), **arguments)
         message = str(caught.exception)
-        self.assertTrue(message.startswith("[attend] "), message)
+        self.assertTrue(message.startswith("[attend"), message)
         self.assertIn(text, message)
         self.assertTrue(message.endswith("."), message)
 
@@ -30,6 +30,12 @@ class Errors(unittest.TestCase):
     def test_groups_are_asked_for(self):
         self.refuses("Pass enable_gqa=True", *random_operands(4, 6, heads=4, kv_heads=2))
         self.refuses("must be a multiple", *random_operands(4, 6, heads=3, kv_heads=2), enable_gqa=True)
+
+    def test_packed(self):
+        q, k, v = (t[0].transpose(0, 1) for t in random_operands(4, 6))
+        offsets = torch.tensor([0, 4], dtype=torch.int32)
+        self.refuses("go together", q, k, v, cu_seqlens_q=offsets)
+        self.refuses("offsets", q, k, v, cu_seqlens_q=offsets, cu_seqlens_k=offsets)
 
     def test_options(self):
         self.refuses("causal must be False, True", causal="upper")

@@ -48,6 +48,27 @@ class Operator(unittest.TestCase):
     def test_opcheck_bfloat16_weights(self):
         self.opcheck(*random_operands(40, 40, dtype=torch.bfloat16), observe=["weights"])
 
+    def test_opcheck_lse(self):
+        self.opcheck(*random_operands(150, 170), observe=["lse", "weights"])
+        self.opcheck(*random_operands(150, 170), observe=["lse"])
+
+    def test_opcheck_packed(self):
+        q, k, v = (t[0].detach().transpose(0, 1).contiguous().requires_grad_() for t in random_operands(300, 300))
+        offsets = torch.tensor([0, 140, 300], dtype=torch.int32)
+        self.opcheck(q, k, v, cu_seqlens_q=offsets, cu_seqlens_k=offsets, causal="top_left")
+
+    def test_compiled_gradient_of_lse(self):
+        operands = random_operands(200, 200)
+
+        def call(q, k, v):
+            out, seen = fovea.attend(q, k, v, return_lse=True)
+            return (out.sum(-1) * seen["lse"]).sum()
+
+        compiled = torch.compile(call, backend="aot_eager", fullgraph=True)
+        found, expected = (torch.autograd.grad(f(*operands), operands) for f in (compiled, call))
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
+
     def test_compiled_equals_eager(self):
         operands = random_operands(200, 200)
         call = lambda q, k, v: fovea.attend(q, k, v, causal=True, window=(50, None)).square().sum()

@@ -6,6 +6,7 @@
 
 #include "fovea/core/error.h"
 #include "fovea/ops/attend.h"
+#include "fovea/ops/attend_packed.h"
 #include "fovea/ops/describe.h"
 
 namespace fovea::registered {
@@ -49,10 +50,9 @@ void refuse_missing(const char* name, bool asked) {
 
 // Shrinks as fovea::attend grows.
 void refuse_what_is_missing(const Arguments& a) {
-  refuse_missing("cu_seqlens", has_offsets(a));
   refuse_missing("another normaliser than softmax", a[kNormaliser].toStringRef() != "softmax");
   for (const std::string& name : observed_names(a)) {
-    refuse_missing(("observing " + name).c_str(), name != "weights");
+    refuse_missing(("observing " + name).c_str(), name != "weights" && name != "lse");
   }
 }
 
@@ -97,15 +97,32 @@ AttendOptions options_of(const Arguments& a) {
   read_masks(a, options);
   options.dropout_p = a[kDropoutP].toDouble();
   if (given(a, kSeed)) options.seed = static_cast<uint64_t>(a[kSeed].toInt());
-  options.weights = !observed_names(a).empty();
+  for (const std::string& name : observed_names(a)) {
+    options.weights |= name == "weights";
+    options.lse |= name == "lse";
+  }
   return options;
 }
 
+bool has_offsets(const Arguments& a) { return given(a, kCuSeqlensQ) || given(a, kCuSeqlensK); }
+
 // The C++ operator groups heads whenever they divide; in Python, as in PyTorch, one asks for it.
 void check_groups(const at::Tensor& q, const at::Tensor& k, const Arguments& a) {
-  if (a[kEnableGqa].toBool() || q.dim() != 4 || k.dim() != 4 || q.size(1) == k.size(1)) return;
+  const int64_t dims = has_offsets(a) ? 3 : 4;
+  if (a[kEnableGqa].toBool() || q.dim() != dims || k.dim() != dims || q.size(1) == k.size(1)) return;
   throw usage_error("attend", "q and k must share the number of heads; found q " + describe(q) + ", k " +
                                   describe(k) + ". Pass enable_gqa=True to let heads share keys.");
+}
+
+AttendResult run(const Arguments& a) {
+  const at::Tensor q = a[kQ].toTensor(), k = a[kK].toTensor(), v = a[kV].toTensor();
+  check_groups(q, k, a);
+  const AttendOptions options = options_of(a);
+  if (!has_offsets(a)) return attend(q, k, v, options);
+  if (!given(a, kCuSeqlensQ) || !given(a, kCuSeqlensK)) {
+    throw usage_error("attend", "cu_seqlens_q and cu_seqlens_k go together; found one of them. Pass both.");
+  }
+  return {attend_packed(q, k, v, a[kCuSeqlensQ].toTensor(), a[kCuSeqlensK].toTensor(), options), {}, {}};
 }
 
 }  // namespace
@@ -119,17 +136,13 @@ std::vector<std::string> observed_names(const Arguments& arguments) {
   return names;
 }
 
-bool has_offsets(const Arguments& arguments) {
-  return given(arguments, kCuSeqlensQ) || given(arguments, kCuSeqlensK);
-}
-
 std::vector<at::Tensor> run_attend(const Arguments& arguments) {
-  const at::Tensor q = arguments[kQ].toTensor(), k = arguments[kK].toTensor(), v = arguments[kV].toTensor();
   try {
-    check_groups(q, k, arguments);
-    const AttendResult result = attend(q, k, v, options_of(arguments));
+    const AttendResult result = run(arguments);
     std::vector<at::Tensor> results = {result.out};
-    if (result.weights.defined()) results.push_back(result.weights);
+    for (const std::string& name : observed_names(arguments)) {
+      results.push_back(name == "lse" ? result.lse : result.weights);
+    }
     return results;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::usage) throw;

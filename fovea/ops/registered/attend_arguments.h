@@ -25,7 +25,6 @@ size_t argument_count();
 
 /// What to return beside the result, by its names in `observe`.
 std::vector<std::string> observed_names(const Arguments& arguments);
-bool has_offsets(const Arguments& arguments);
 
 /// Runs fovea::attend: the result, then what `observe` names, in its order.
 /// Throws c10::ValueError where fovea::attend throws Error (usage), c10::NotImplementedError for an argument

@@ -36,9 +36,8 @@ class VisibleAttention : public torch::autograd::Function<VisibleAttention> {
       const at::AutoDispatchBelowAutograd below;
       attend.callBoxed(&stack);
     }
-    variable_list results = stack[0].toTensorVector();
-    context->mark_non_differentiable({results.begin() + 1, results.end()});
-    return results;
+    context->set_materialize_grads(false);
+    return stack[0].toTensorVector();
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
@@ -53,7 +52,11 @@ class VisibleAttention : public torch::autograd::Function<VisibleAttention> {
       edge += input.defined() ? 1 : 0;
       tensors.push_back(input.defined() ? c10::IValue(input) : c10::IValue());
     }
-    torch::jit::Stack stack = {grads[0], wanted};
+    c10::List<std::optional<at::Tensor>> given;
+    for (const at::Tensor& grad : grads) {
+      given.push_back(grad.defined() ? std::optional(grad) : std::nullopt);
+    }
+    torch::jit::Stack stack = {given, wanted};
     stack.insert(stack.end(), tensors.begin(), tensors.end());
     for (const c10::IValue& value : context->saved_data["rest"].toTupleRef().elements()) {
       stack.push_back(value);

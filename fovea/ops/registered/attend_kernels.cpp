@@ -4,6 +4,10 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/library.h>
 
+#include <optional>
+#include <utility>
+#include <vector>
+
 #include "fovea/ops/registered/attend_arguments.h"
 
 namespace fovea::registered {
@@ -33,7 +37,7 @@ class AutogradInsideKernel {
 void attend_backward(const c10::OperatorHandle&, torch::jit::Stack* stack) {
   Arguments arguments = torch::jit::pop(*stack, argument_count());
   const auto wanted = torch::jit::pop(*stack).toBoolList();
-  const at::Tensor grad_out = torch::jit::pop(*stack).toTensor();
+  const c10::List<std::optional<at::Tensor>> grads = torch::jit::pop(*stack).toOptionalTensorList();
   const AutogradInsideKernel autograd;
   std::vector<at::Tensor> inputs;
   for (size_t i = 0; i < kDifferentiable; ++i) {
@@ -41,7 +45,15 @@ void attend_backward(const c10::OperatorHandle&, torch::jit::Stack* stack) {
     arguments[i] = arguments[i].toTensor().detach().requires_grad_(wanted[i]);
     if (wanted[i]) inputs.push_back(arguments[i].toTensor());
   }
-  std::vector<at::Tensor> gradients = torch::autograd::grad({run_attend(arguments)[0]}, inputs, {grad_out});
+  std::vector<at::Tensor> results, given;
+  const std::vector<at::Tensor> all = run_attend(arguments);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const std::optional<at::Tensor> grad = grads[i];
+    if (!grad) continue;
+    results.push_back(all[i]);
+    given.push_back(*grad);
+  }
+  std::vector<at::Tensor> gradients = torch::autograd::grad(results, inputs, given);
   for (at::Tensor& gradient : gradients) gradient = gradient.contiguous();
   torch::jit::push(*stack, std::move(gradients));
 }

@@ -3,6 +3,10 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "fovea/ops/registered/attend_arguments.h"
 
 namespace fovea::registered {
@@ -19,8 +23,13 @@ void attend_shapes(const c10::OperatorHandle&, torch::jit::Stack* stack) {
   std::vector<c10::SymInt> shape = q.sym_sizes().vec();
   shape.back() = v.sym_size(-1);
   std::vector<at::Tensor> results = {fresh(q, shape, q.scalar_type())};
-  for (size_t i = 0; i < observed_names(arguments).size(); ++i) {
-    shape.back() = k.sym_size(-2);
+  for (const std::string& name : observed_names(arguments)) {
+    if (name == "lse") {
+      shape.resize(3);
+    } else {
+      shape.resize(4);
+      shape.back() = k.sym_size(-2);
+    }
     results.push_back(fresh(q, shape, at::toOpMathType(q.scalar_type())));
   }
   torch::jit::push(*stack, std::move(results));
@@ -29,7 +38,7 @@ void attend_shapes(const c10::OperatorHandle&, torch::jit::Stack* stack) {
 void attend_backward_shapes(const c10::OperatorHandle&, torch::jit::Stack* stack) {
   const Arguments arguments = torch::jit::pop(*stack, argument_count());
   const auto wanted = torch::jit::pop(*stack).toBoolList();
-  torch::jit::drop(*stack, 1);  // of the result's gradient
+  torch::jit::drop(*stack, 1);  // gradients of the results
   std::vector<at::Tensor> gradients;
   for (size_t i = 0; i < kDifferentiable; ++i) {
     if (!wanted[i]) continue;

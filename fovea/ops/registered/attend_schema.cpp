@@ -22,6 +22,6 @@ const char* const kArgumentList =
 TORCH_LIBRARY(fovea, m) {
   const std::string arguments = fovea::registered::kArgumentList;
   m.def(("attend(" + arguments + ") -> Tensor[]").c_str());
-  // The gradients of the wanted arguments, in their order.
-  m.def(("attend_backward(Tensor grad_out, bool[6] wanted, " + arguments + ") -> Tensor[]").c_str());
+  // From those of the results to the gradients of the wanted arguments, in their order.
+  m.def(("attend_backward(Tensor?[] grads, bool[6] wanted, " + arguments + ") -> Tensor[]").c_str());
 }
