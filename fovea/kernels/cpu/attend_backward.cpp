@@ -2,7 +2,6 @@
 #include <c10/util/Half.h>
 
 #include <algorithm>
-#include <limits>
 #include <type_traits>
 
 #include "fovea/kernels/attend_args.h"
@@ -10,6 +9,7 @@
 #include "fovea/kernels/cpu/dropout_rows.h"
 #include "fovea/kernels/cpu/gradient_rows.h"
 #include "fovea/kernels/cpu/pack.h"
+#include "fovea/kernels/cpu/packed_queries.h"
 #include "fovea/kernels/cpu/parallel.h"
 #include "fovea/kernels/cpu/tile_product.h"
 #include "fovea/kernels/cpu/tile_programs.h"
@@ -17,88 +17,13 @@
 namespace fovea::kernels {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int64_t kQueryBlock = 256, kKeyBlock = 128;
-
-// What the backward needs of the queries of one head, packed by blocks of kQueryBlock.
-template <class T, class C>
-class PackedQueries {
- public:
-  explicit PackedQueries(const BackwardArgs& args)
-      : args_(args),
-        padded_(round_up(args.n.queries, 16)),
-        dim_(round_up(args.n.dim, kPair<C>)),
-        value_dim_(round_up(args.n.value_dim, kPair<C>)),
-        q_columns_(padded_ * dim_),
-        q_rows_(padded_ * args.n.dim),
-        g_columns_(padded_ * value_dim_),
-        g_rows_(padded_ * args.n.value_dim),
-        lse_(padded_),
-        delta_(padded_),
-        grad_(padded_ * args.n.dim) {}
-
-  void load(int64_t batch, int64_t head) {
-    poisoned_.assign((args_.n.queries + kQueryBlock - 1) / kQueryBlock, {});
-    std::fill(grad_.get(), grad_.get() + padded_ * args_.n.dim, 0.0f);
-    for (int64_t q0 = 0; q0 < args_.n.queries; q0 += kQueryBlock) {
-      const int64_t count = std::min(kQueryBlock, args_.n.queries - q0);
-      const auto q = rows_of<T>(args_.q, batch, head, q0, count, args_.n.dim);
-      const auto g = rows_of<T>(args_.grad_out, batch, head, q0, count, args_.n.value_dim);
-      std::vector<int64_t> spoilt_queries;  // their weights are NaN where they count
-      pack_transposed(q, width(q0), q_columns_.get() + q0 * dim_);
-      pack_rows(q, width(q0), q_rows_.get() + q0 * args_.n.dim, spoilt_queries);
-      pack_transposed(g, width(q0), g_columns_.get() + q0 * value_dim_);
-      pack_rows(g, width(q0), g_rows_.get() + q0 * args_.n.value_dim, poisoned_[q0 / kQueryBlock]);
-      load_sums(g, (batch * args_.n.heads + head) * args_.n.queries + q0, q0);
-    }
-  }
-
-  int64_t dim() const { return dim_; }
-  int64_t value_dim() const { return value_dim_; }
-  int64_t width(int64_t q0) const { return std::min(kQueryBlock, padded_ - q0); }
-
-  /// B operands of queries q0 + offset ..., transposed (rows width(q0) apart) and plain.
-  const C* q_columns(int64_t q0, int64_t offset) const {
-    return q_columns_.get() + q0 * dim_ + offset * kPair<C>;
-  }
-  const C* g_columns(int64_t q0, int64_t offset) const {
-    return g_columns_.get() + q0 * value_dim_ + offset * kPair<C>;
-  }
-  const C* q_rows(int64_t query) const { return q_rows_.get() + query * args_.n.dim; }
-  const C* g_rows(int64_t query) const { return g_rows_.get() + query * args_.n.value_dim; }
-  /// In units of log2; +inf for a query that sees no key.
-  const float* lse(int64_t query) const { return lse_.get() + query; }
-  const float* delta(int64_t query) const { return delta_.get() + query; }
-  /// (D, width(q0)), sums of K^T dS^T.
-  float* grad(int64_t q0) const { return grad_.get() + q0 * args_.n.dim; }
-  /// Queries of the block at q0, counted from it, whose gradients are not all finite; packed as 0 in g_rows.
-  const std::vector<int64_t>& poisoned(int64_t q0) const { return poisoned_[q0 / kQueryBlock]; }
-
- private:
-  void load_sums(const Rows<T>& g, int64_t row, int64_t q0) {
-    for (int64_t r = 0; r < width(q0); ++r) {
-      float delta = 0.0f, lse = kInfinity;
-      if (r < g.count) {
-        const float* out = args_.out + (row + r) * g.dim;
-        for (int64_t d = 0; d < g.dim; ++d) delta += static_cast<float>(g.data[r * g.stride + d]) * out[d];
-        if (args_.grad_lse) delta -= args_.grad_lse[row + r];
-        if (args_.lse[row + r] != -kInfinity) lse = args_.lse[row + r] * kLog2E;
-      }
-      lse_[q0 + r] = lse;
-      delta_[q0 + r] = delta;
-    }
-  }
-
-  const BackwardArgs& args_;
-  int64_t padded_, dim_, value_dim_;
-  Buffer<C> q_columns_, q_rows_, g_columns_, g_rows_;
-  Buffer<float> lse_, delta_, grad_;
-  std::vector<std::vector<int64_t>> poisoned_;
-};
+constexpr int64_t kKeyBlock = 128;
 
 // The gradients of one key head and of the query heads that share it.
 template <class T, class C>
 class HeadGradient {
+  using Queries = PackedQueries<T, C>;
+
  public:
   explicit HeadGradient(const BackwardArgs& args)
       : args_(args),
@@ -132,7 +57,7 @@ class HeadGradient {
 
  private:
   static constexpr bool kNarrow = !std::is_same_v<C, float>;
-  static constexpr int64_t kTile = kKeyBlock * kQueryBlock;
+  static constexpr int64_t kTile = kKeyBlock * Queries::kBlock;
 
   void run_entry(int64_t batch, int64_t kv_head) {
     batch_ = batch;
@@ -141,7 +66,7 @@ class HeadGradient {
       load_keys(kv_head, k0);
       for (int64_t g = 0; g < group_; ++g) {
         head_ = kv_head * group_ + g;
-        for (int64_t q0 = 0; q0 < args_.n.queries; q0 += kQueryBlock) visit(queries_[g], q0);
+        for (int64_t q0 = 0; q0 < args_.n.queries; q0 += Queries::kBlock) visit(queries_[g], q0);
       }
       store_rows(args_.grad_k, kv_head, grad_k_.get(), args_.n.dim, args_.scale);
       store_rows(args_.grad_v, kv_head, grad_v_.get(), args_.n.value_dim, args_.dropout.scale);
@@ -171,8 +96,8 @@ class HeadGradient {
     return {q0, q1, k0_, k0_ + count_, static_cast<int32_t>(batch_), static_cast<int32_t>(head_)};
   }
 
-  void visit(const PackedQueries<T, C>& queries, int64_t q0) {
-    TileRange seen = range(q0, std::min(q0 + kQueryBlock, args_.n.queries));
+  void visit(const Queries& queries, int64_t q0) {
+    TileRange seen = range(q0, std::min(q0 + Queries::kBlock, args_.n.queries));
     const Cover covered = cover(args_.programs, seen);
     if (covered == Cover::skip) return;
     if (covered == Cover::partial) seen = seen_queries(args_.programs, seen);
@@ -184,7 +109,7 @@ class HeadGradient {
   }
 
   // P^T of the tile, and what it adds to the gradient of the values.
-  void weigh(const PackedQueries<T, C>& queries, int64_t q0, const TileRange& seen, bool partial) {
+  void weigh(const Queries& queries, int64_t q0, const TileRange& seen, bool partial) {
     const int64_t width = queries.width(q0), dim = queries.dim(), value_dim = args_.n.value_dim;
     const TileProduct score{height_, columns_, dim, dim, width, columns_, /*add=*/false};
     score(keys_.get(), queries.q_columns(q0, q0_ - q0), scores_.get());
@@ -194,10 +119,10 @@ class HeadGradient {
     if constexpr (kNarrow) zero_padding(weights_c_.get());
     const TileProduct value{height_, value_dim, columns_, columns_, value_dim, value_dim};
     value(weights(), queries.g_rows(q0_), grad_v_.get());
-    spread_poison(queries, q0);
+    queries.spread_poison(q0, {scores_.get(), q0_, count_, columns_}, grad_v_.get());
   }
 
-  void differentiate(const PackedQueries<T, C>& queries, int64_t q0) {
+  void differentiate(const Queries& queries, int64_t q0) {
     const int64_t width = queries.width(q0), dim = args_.n.dim, value_dim = queries.value_dim();
     const TileProduct weight{height_, columns_, value_dim, value_dim, width, columns_, /*add=*/false};
     weight(values_.get(), queries.g_columns(q0, q0_ - q0), grad_.get());
@@ -294,21 +219,6 @@ class HeadGradient {
     return shaped;
   }
 
-  // Adds what the packed gradients left out.
-  void spread_poison(const PackedQueries<T, C>& queries, int64_t q0) {
-    for (const int64_t query : queries.poisoned(q0)) {
-      const int64_t c = q0 + query - q0_;
-      if (c < 0 || c >= columns_) continue;
-      const auto g = rows_of<T>(args_.grad_out, batch_, head_, q0 + query, 1, args_.n.value_dim);
-      for (int64_t r = 0; r < count_; ++r) {
-        const float weight = scores_[r * columns_ + c];
-        for (int64_t d = 0; d < g.dim && weight != 0.0f; ++d) {
-          if (!is_finite(g.data[d])) grad_v_[r * g.dim + d] += weight * static_cast<float>(g.data[d]);
-        }
-      }
-    }
-  }
-
   void store_rows(const Output& to, int64_t kv_head, const float* from, int64_t dim, float factor) const {
     T* out = static_cast<T*>(to.data) + batch_ * to.batch + kv_head * to.head + k0_ * to.row;
     for (int64_t r = 0; r < count_; ++r) {
@@ -316,10 +226,10 @@ class HeadGradient {
     }
   }
 
-  void store_queries(const PackedQueries<T, C>& queries, int64_t head) const {
+  void store_queries(const Queries& queries, int64_t head) const {
     const Output& to = args_.grad_q;
     for (int64_t q = 0; q < args_.n.queries; ++q) {
-      const int64_t q0 = q / kQueryBlock * kQueryBlock, width = queries.width(q0);
+      const int64_t q0 = q / Queries::kBlock * Queries::kBlock, width = queries.width(q0);
       const float* from = queries.grad(q0) + (q - q0);
       T* out = static_cast<T*>(to.data) + batch_ * to.batch + head * to.head + q * to.row;
       for (int64_t d = 0; d < args_.n.dim; ++d) out[d] = rounded<T>(from[d * width] * args_.scale);
@@ -330,7 +240,7 @@ class HeadGradient {
   TileProductScope scope_;
   int64_t group_;
   GradientKernels kernels_;
-  std::vector<PackedQueries<T, C>> queries_;
+  std::vector<Queries> queries_;
   Buffer<C> keys_, keys_transposed_, values_;
   Buffer<float> grad_k_, grad_v_, scores_, grad_;
   bool has_slopes_, learns_;

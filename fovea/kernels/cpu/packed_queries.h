@@ -1,0 +1,119 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "fovea/kernels/attend_args.h"
+#include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/pack.h"
+#include "fovea/kernels/cpu/tile_programs.h"
+
+namespace fovea::kernels {
+
+/// Weights of the queries from `first` on, keys as rows.
+struct WeightTile {
+  const float* weights;
+  int64_t first, rows, columns;
+};
+
+/// What the backward needs of the queries of one head, packed by blocks of kBlock. T is the operands' type, C
+/// that of the products.
+template <class T, class C>
+class PackedQueries {
+ public:
+  static constexpr int64_t kBlock = 256;
+
+  explicit PackedQueries(const BackwardArgs& args)
+      : args_(args),
+        padded_(round_up(args.n.queries, 16)),
+        dim_(round_up(args.n.dim, kPair<C>)),
+        value_dim_(round_up(args.n.value_dim, kPair<C>)),
+        q_columns_(padded_ * dim_),
+        q_rows_(padded_ * args.n.dim),
+        g_columns_(padded_ * value_dim_),
+        g_rows_(padded_ * args.n.value_dim),
+        lse_(padded_),
+        delta_(padded_),
+        grad_(padded_ * args.n.dim) {}
+
+  void load(int64_t batch, int64_t head) {
+    batch_ = batch;
+    head_ = head;
+    poisoned_.assign((args_.n.queries + kBlock - 1) / kBlock, {});
+    clear_gradient();
+    for (int64_t q0 = 0; q0 < args_.n.queries; q0 += kBlock) {
+      const int64_t count = std::min(kBlock, args_.n.queries - q0);
+      const auto q = rows_of<T>(args_.q, batch, head, q0, count, args_.n.dim);
+      const auto g = rows_of<T>(args_.grad_out, batch, head, q0, count, args_.n.value_dim);
+      std::vector<int64_t> spoilt_queries;  // their weights are NaN where they count
+      pack_transposed(q, width(q0), q_columns_.get() + q0 * dim_);
+      pack_rows(q, width(q0), q_rows_.get() + q0 * args_.n.dim, spoilt_queries);
+      pack_transposed(g, width(q0), g_columns_.get() + q0 * value_dim_);
+      pack_rows(g, width(q0), g_rows_.get() + q0 * args_.n.value_dim, poisoned_[q0 / kBlock]);
+      load_sums(g, (batch * args_.n.heads + head) * args_.n.queries + q0, q0);
+    }
+  }
+
+  void clear_gradient() { std::fill(grad_.get(), grad_.get() + padded_ * args_.n.dim, 0.0f); }
+
+  int64_t dim() const { return dim_; }
+  int64_t value_dim() const { return value_dim_; }
+  int64_t width(int64_t q0) const { return std::min(kBlock, padded_ - q0); }
+
+  /// B operands of queries q0 + offset ..., transposed (rows width(q0) apart) and plain.
+  const C* q_columns(int64_t q0, int64_t offset) const {
+    return q_columns_.get() + q0 * dim_ + offset * kPair<C>;
+  }
+  const C* g_columns(int64_t q0, int64_t offset) const {
+    return g_columns_.get() + q0 * value_dim_ + offset * kPair<C>;
+  }
+  const C* q_rows(int64_t query) const { return q_rows_.get() + query * args_.n.dim; }
+  const C* g_rows(int64_t query) const { return g_rows_.get() + query * args_.n.value_dim; }
+  /// In units of log2; +inf for a query that sees no key.
+  const float* lse(int64_t query) const { return lse_.get() + query; }
+  const float* delta(int64_t query) const { return delta_.get() + query; }
+  /// (D, width(q0)), sums of K^T dS^T.
+  float* grad(int64_t q0) const { return grad_.get() + q0 * args_.n.dim; }
+  /// Adds to the gradient of the values what g_rows left out of the block at q0: gradients that are not
+  /// finite are packed as 0.
+  void spread_poison(int64_t q0, const WeightTile& tile, float* grad_v) const {
+    for (const int64_t query : poisoned_[q0 / kBlock]) {
+      const int64_t c = q0 + query - tile.first;
+      if (c < 0 || c >= tile.columns) continue;
+      const auto g = rows_of<T>(args_.grad_out, batch_, head_, q0 + query, 1, args_.n.value_dim);
+      for (int64_t r = 0; r < tile.rows; ++r) {
+        const float weight = tile.weights[r * tile.columns + c];
+        for (int64_t d = 0; d < g.dim && weight != 0.0f; ++d) {
+          if (!is_finite(g.data[d])) grad_v[r * g.dim + d] += weight * static_cast<float>(g.data[d]);
+        }
+      }
+    }
+  }
+
+ private:
+  static constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+  void load_sums(const Rows<T>& g, int64_t row, int64_t q0) {
+    for (int64_t r = 0; r < width(q0); ++r) {
+      float delta = 0.0f, lse = kInfinity;
+      if (r < g.count) {
+        const float* out = args_.out + (row + r) * g.dim;
+        for (int64_t d = 0; d < g.dim; ++d) delta += static_cast<float>(g.data[r * g.stride + d]) * out[d];
+        if (args_.grad_lse) delta -= args_.grad_lse[row + r];
+        if (args_.lse[row + r] != -kInfinity) lse = args_.lse[row + r] * kLog2E;
+      }
+      lse_[q0 + r] = lse;
+      delta_[q0 + r] = delta;
+    }
+  }
+
+  const BackwardArgs& args_;
+  int64_t batch_ = 0, head_ = 0;
+  int64_t padded_, dim_, value_dim_;
+  Buffer<C> q_columns_, q_rows_, g_columns_, g_rows_;
+  Buffer<float> lse_, delta_, grad_;
+  std::vector<std::vector<int64_t>> poisoned_;
+};
+
+}  // namespace fovea::kernels

@@ -1,0 +1,156 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+#include <vector>
+
+#include "fovea/kernels/attend_args.h"
+#include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/dropout_rows.h"
+#include "fovea/kernels/cpu/pack.h"
+#include "fovea/kernels/cpu/packed_keys.h"
+#include "fovea/kernels/cpu/softmax_rows.h"
+#include "fovea/kernels/cpu/tile_product.h"
+#include "fovea/kernels/cpu/tile_programs.h"
+
+namespace fovea::kernels {
+
+/// Scores of some queries of a block and of the keys [begin, begin + columns) in the packed block at k0;
+/// columns past the last key are -inf. Rows are counted from the block's first query.
+struct ScorePart {
+  int64_t kv_head, k0, begin, columns, first_row, n_rows;
+};
+
+/// What a block of queries does with its scores: the online softmax and the sum of values. T is the operands'
+/// type, C that of the products.
+template <class T, class C>
+class SoftmaxSum {
+ public:
+  /// For at most `rows` queries (a multiple of 16) and parts of at most `columns` keys.
+  SoftmaxSum(const ForwardArgs& args, const PackedKeys<T, C>& packed, int64_t rows, int64_t columns)
+      : args_(args),
+        packed_(packed),
+        softmax_(softmax_kernels(std::is_same_v<C, float> ? Type::f32 : Type::bf16)),
+        capacity_(rows),
+        scores_(rows * columns),
+        weights_(std::is_same_v<C, float> ? 0 : rows * columns),
+        out_(rows * args.n.value_dim),
+        state_(3 * rows),
+        kept_(args.dropout.threshold ? rows * columns / 16 : 0) {}
+
+  void clear() {
+    std::fill(state_.get(), state_.get() + capacity_, -kInfinity);
+    std::fill(state_.get() + capacity_, state_.get() + 3 * capacity_, 0.0f);
+    std::fill(out_.get(), out_.get() + capacity_ * args_.n.value_dim, 0.0f);
+  }
+
+  /// Where the scores of the next part belong: n_rows x columns, with room for whole vectors of 16 rows.
+  float* scores() const { return scores_.get(); }
+
+  /// Weighs the values of one part. `tile` is the part, as functors see it; factor > 0 takes its scores to
+  /// units of log2.
+  void add(const ScorePart& part, const ScoreTile& tile, float factor) {
+    find_poison(part);
+    weigh(part, factor);
+    if (args_.dropout.threshold) drop(tile);
+    const int64_t value_dim = args_.n.value_dim;
+    const TileProduct value{
+        round_up(part.n_rows, 16), value_dim, part.columns, part.columns, value_dim, value_dim};
+    value(weights(), packed_.values(part.kv_head, part.begin), out_.get() + part.first_row * value_dim);
+    spread_poison(part);
+  }
+
+  /// The results of `rows` queries from q0 on; 0 for one that saw no key. Called once.
+  void store(int64_t batch, int64_t head, int64_t q0, int64_t rows) const {
+    const int64_t value_dim = args_.n.value_dim,
+                  first = (batch * args_.n.heads + head) * args_.n.queries + q0;
+    T* out = static_cast<T*>(args_.out.data) + batch * args_.out.batch + head * args_.out.head +
+             q0 * args_.out.row;
+    for (int64_t r = 0; r < rows; ++r, out += args_.out.row) {
+      float* row = out_.get() + r * value_dim;
+      const float inverse = sum()[r] == 0.0f ? 0.0f : args_.dropout.scale / sum()[r];
+      for (int64_t d = 0; d < value_dim; ++d) row[d] *= inverse;
+      for (int64_t d = 0; d < value_dim; ++d) out[d] = rounded<T>(row[d]);
+      if (args_.unrounded) std::copy(row, row + value_dim, args_.unrounded + (first + r) * value_dim);
+      if (args_.lse) {
+        args_.lse[first + r] = sum()[r] == 0.0f ? -kInfinity : (maximum()[r] + std::log2(sum()[r])) * kLn2;
+      }
+    }
+  }
+
+ private:
+  static constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+  const C* weights() const {
+    if constexpr (std::is_same_v<C, float>) {
+      return scores_.get();
+    } else {
+      return weights_.get();
+    }
+  }
+
+  void weigh(const ScorePart& part, float factor) {
+    const auto rows = static_cast<int32_t>(part.n_rows), columns = static_cast<int32_t>(part.columns);
+    const SoftmaxState state{maximum() + part.first_row, sum() + part.first_row, rescale() + part.first_row};
+    softmax_.rows({scores_.get(), weights_.get(), part.columns, rows, columns, factor}, state);
+    const int64_t value_dim = args_.n.value_dim;
+    softmax_.rescale(out_.get() + part.first_row * value_dim, value_dim, rows,
+                     static_cast<int32_t>(value_dim), state.rescale);
+  }
+
+  void drop(const ScoreTile& tile) {
+    const DropoutKernels kernels = dropout_kernels();
+    kernels.plain(args_.dropout, tile, kept_.get());
+    if constexpr (std::is_same_v<C, float>) {
+      kernels.apply(scores_.get(), scores_.get(), kept_.get(), tile.rows * tile.stride, 1.0f);
+    } else {
+      kernels.apply_narrow(weights_.get(), kept_.get(), tile.rows * tile.stride);
+    }
+  }
+
+  // Which rows see a value that is not finite; asked before the scores become weights.
+  void find_poison(const ScorePart& part) {
+    poison_.clear();
+    for (const int64_t key : packed_.poisoned(part.kv_head, part.k0)) {
+      const int64_t c = part.k0 + key - part.begin;
+      if (c < 0 || c >= part.columns) continue;
+      for (int64_t r = 0; r < part.n_rows; ++r) {
+        if (scores_[r * part.columns + c] != -kInfinity) poison_.push_back({r, c});
+      }
+    }
+  }
+
+  // Adds what the packed values left out.
+  void spread_poison(const ScorePart& part) {
+    for (const auto [r, c] : poison_) {
+      const T* value = packed_.given_values(part.kv_head, part.begin + c);
+      float* out = out_.get() + (part.first_row + r) * args_.n.value_dim;
+      const auto weight = static_cast<float>(weights()[r * part.columns + c]);
+      for (int64_t d = 0; d < args_.n.value_dim; ++d) {
+        if (!is_finite(value[d])) out[d] += weight * static_cast<float>(value[d]);
+      }
+    }
+  }
+
+  float* maximum() const { return state_.get(); }
+  float* sum() const { return state_.get() + capacity_; }
+  float* rescale() const { return state_.get() + 2 * capacity_; }
+
+  struct Poison {
+    int64_t row, column;
+  };
+
+  const ForwardArgs& args_;
+  const PackedKeys<T, C>& packed_;
+  SoftmaxKernels softmax_;
+  int64_t capacity_;
+  Buffer<float> scores_;
+  Buffer<C> weights_;
+  Buffer<float> out_, state_;
+  Buffer<uint16_t> kept_;
+  std::vector<Poison> poison_;
+};
+
+}  // namespace fovea::kernels
