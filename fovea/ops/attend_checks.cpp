@@ -9,13 +9,15 @@
 namespace fovea {
 namespace {
 
-[[noreturn]] void refuse(const std::string& rule, const std::string& found, const std::string& remedy) {
-  throw usage_error("attend", rule + "; found " + found + ". " + remedy);
+[[noreturn]] void refuse(const char* where, const std::string& rule, const std::string& found,
+                         const std::string& remedy) {
+  throw usage_error(where, rule + "; found " + found + ". " + remedy);
 }
 
 class Operands {
  public:
-  Operands(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) : q_(q), k_(k), v_(v) {}
+  Operands(const char* where, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)
+      : where_(where), q_(q), k_(k), v_(v) {}
 
   void check_shapes() const {
     if (q_.dim() != 4 || k_.dim() != 4 || v_.dim() != 4) {
@@ -50,9 +52,10 @@ class Operands {
 
  private:
   [[noreturn]] void refuse_operands(const char* rule, const char* remedy) const {
-    refuse(rule, "q " + describe(q_) + ", k " + describe(k_) + ", v " + describe(v_), remedy);
+    refuse(where_, rule, "q " + describe(q_) + ", k " + describe(k_) + ", v " + describe(v_), remedy);
   }
 
+  const char* where_;
   const at::Tensor &q_, &k_, &v_;
 };
 
@@ -67,99 +70,103 @@ bool broadcasts(const at::Tensor& t, at::IntArrayRef shape) {
 
 bool is_integer(const at::Tensor& t) { return at::isIntegralType(t.scalar_type(), /*includeBool=*/false); }
 
-void check_device(const at::Tensor& t, const at::Tensor& q, const char* name) {
+void check_device(const char* where, const at::Tensor& t, const at::Tensor& q, const char* name) {
   if (t.device() == q.device()) return;
-  refuse(std::string(name) + " must be on the device of q", describe(t) + ", q " + describe(q), "Move it.");
+  refuse(where, std::string(name) + " must be on the device of q", describe(t) + ", q " + describe(q),
+         "Move it.");
 }
 
-void check_numbers(const AttendOptions& options) {
+void check_numbers(const char* where, const AttendOptions& options) {
   if (options.scale && !std::isfinite(*options.scale)) {
-    refuse("the scale must be finite", std::to_string(*options.scale), "Leave it empty for 1 / sqrt(D).");
+    refuse(where, "the scale must be finite", std::to_string(*options.scale),
+           "Leave it empty for 1 / sqrt(D).");
   }
   if (options.softcap && !(*options.softcap > 0.0 && std::isfinite(*options.softcap))) {
-    refuse("softcap must be finite and above 0", std::to_string(*options.softcap),
+    refuse(where, "softcap must be finite and above 0", std::to_string(*options.softcap),
            "Leave it empty for scores without a cap.");
   }
   if (!(options.dropout_p >= 0.0 && options.dropout_p < 1.0)) {
-    refuse("dropout_p must be in [0, 1)", std::to_string(options.dropout_p),
+    refuse(where, "dropout_p must be in [0, 1)", std::to_string(options.dropout_p),
            "It is the part that is dropped.");
   }
   if (!options.window) return;
   for (const auto side : {options.window->left, options.window->right}) {
     if (side.value_or(0) < 0) {
-      refuse("the sides of a window must not be negative", std::to_string(*side),
+      refuse(where, "the sides of a window must not be negative", std::to_string(*side),
              "It is a number of keys, 0 for none on that side, empty for all.");
     }
   }
 }
 
-void check_biases(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options) {
+void check_biases(const char* where, const at::Tensor& q, const at::Tensor& k, const AttendOptions& options) {
   const std::array<int64_t, 4> scores = {q.size(0), q.size(1), q.size(2), k.size(2)};
   if (options.bias) {
     const at::Tensor& bias = *options.bias;
     if (!bias.is_floating_point() || !broadcasts(bias, scores)) {
-      refuse("the bias must hold floating point numbers and be broadcastable to (B, H, N, M)", describe(bias),
-             "Give it the shape (B|1, H|1, N|1, M|1).");
+      refuse(where, "the bias must hold floating point numbers and be broadcastable to (B, H, N, M)",
+             describe(bias), "Give it the shape (B|1, H|1, N|1, M|1).");
     }
-    check_device(bias, q, "the bias");
+    check_device(where, bias, q, "the bias");
   }
   if (options.alibi_slopes) {
     const at::Tensor& slopes = *options.alibi_slopes;
     const bool fits = slopes.is_floating_point() &&
                       (slopes.sizes().equals({q.size(1)}) || slopes.sizes().equals({q.size(0), q.size(1)}));
     if (!fits) {
-      refuse("alibi_slopes must hold a number for each head of q, (H) or (B, H)",
+      refuse(where, "alibi_slopes must hold a number for each head of q, (H) or (B, H)",
              describe(slopes) + " with q " + describe(q), "Give each head its slope.");
     }
-    check_device(slopes, q, "alibi_slopes");
+    check_device(where, slopes, q, "alibi_slopes");
   }
   if (options.relative_table) {
     const at::Tensor& table = *options.relative_table;
     const bool fits = table.is_floating_point() && table.dim() == 2 &&
                       (table.size(0) == 1 || table.size(0) == q.size(1)) && table.size(1) % 2 == 1;
     if (!fits) {
-      refuse("relative_table must be (H|1, 2 R + 1) floating point numbers, from distance -R to R",
+      refuse(where, "relative_table must be (H|1, 2 R + 1) floating point numbers, from distance -R to R",
              describe(table) + " with q " + describe(q), "Give it a row a head and an odd length.");
     }
-    check_device(table, q, "relative_table");
+    check_device(where, table, q, "relative_table");
   }
 }
 
-void check_ids(const at::Tensor& ids, int64_t batch, int64_t length, const char* name) {
+void check_ids(const char* where, const at::Tensor& ids, int64_t batch, int64_t length, const char* name) {
   if (!is_integer(ids) || !ids.sizes().equals({batch, length})) {
-    refuse(std::string(name) + " must be integers of shape (B, length) = " + describe_shape({batch, length}),
+    refuse(where,
+           std::string(name) + " must be integers of shape (B, length) = " + describe_shape({batch, length}),
            describe(ids), "Give each position the number of its segment.");
   }
   if (ids.is_meta() || ids.scalar_type() != at::kLong) return;
   if (!ids.to(at::kInt).to(at::kLong).equal(ids)) {
-    refuse(std::string(name) + " must fit into 32 bits", "larger numbers", "Count the segments from 0.");
+    refuse(where, std::string(name) + " must fit into 32 bits", "larger numbers",
+           "Count the segments from 0.");
   }
 }
 
-void check_masks(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options) {
+void check_masks(const char* where, const at::Tensor& q, const at::Tensor& k, const AttendOptions& options) {
   const std::array<int64_t, 4> scores = {q.size(0), q.size(1), q.size(2), k.size(2)};
   if (options.mask) {
     if (options.mask->scalar_type() != at::kBool || !broadcasts(*options.mask, scores)) {
-      refuse("the mask must be boolean and broadcastable to (B, H, N, M)", describe(*options.mask),
+      refuse(where, "the mask must be boolean and broadcastable to (B, H, N, M)", describe(*options.mask),
              "true means: may attend. A mask of numbers to be added is options.bias.");
     }
-    check_device(*options.mask, q, "the mask");
+    check_device(where, *options.mask, q, "the mask");
   }
   if (options.key_lengths &&
       (!is_integer(*options.key_lengths) || !options.key_lengths->sizes().equals({q.size(0)}))) {
-    refuse("key_lengths must be integers of shape (B)",
+    refuse(where, "key_lengths must be integers of shape (B)",
            describe(*options.key_lengths) + " with q " + describe(q),
            "Give each batch entry its number of keys.");
   }
   if (options.segments) {
-    check_ids(options.segments->query_ids, q.size(0), q.size(2), "segments.query_ids");
-    check_ids(options.segments->key_ids, q.size(0), k.size(2), "segments.key_ids");
+    check_ids(where, options.segments->query_ids, q.size(0), q.size(2), "segments.query_ids");
+    check_ids(where, options.segments->key_ids, q.size(0), k.size(2), "segments.key_ids");
   }
 }
 
-void check_blocks(const at::Tensor& q, const at::Tensor& k, const AttendBlocks& blocks) {
+void check_blocks(const char* where, const at::Tensor& q, const at::Tensor& k, const AttendBlocks& blocks) {
   if (blocks.size < 1) {
-    refuse("the size of a block must be at least 1", std::to_string(blocks.size),
+    refuse(where, "the size of a block must be at least 1", std::to_string(blocks.size),
            "Give the positions of a block.");
   }
   const auto count = [&](int64_t length) { return (length + blocks.size - 1) / blocks.size; };
@@ -168,24 +175,24 @@ void check_blocks(const at::Tensor& q, const at::Tensor& k, const AttendBlocks& 
   const bool fits = mask.scalar_type() == at::kBool && mask.dim() == 4 && broadcasts(mask, shape) &&
                     mask.size(2) == shape[2] && mask.size(3) == shape[3];
   if (!fits) {
-    refuse("the mask of blocks must be boolean, (B|1, H|1, ceil(N / size), ceil(M / size))",
+    refuse(where, "the mask of blocks must be boolean, (B|1, H|1, ceil(N / size), ceil(M / size))",
            describe(mask) + " where " + describe_shape(shape) + " would fit",
            "true means: the block may attend.");
   }
-  check_device(mask, q, "the mask of blocks");
+  check_device(where, mask, q, "the mask of blocks");
 }
 
 }  // namespace
 
-void check_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                  const AttendOptions& options) {
-  const Operands operands(q, k, v);
+void check_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttendOptions& options,
+                  const char* where) {
+  const Operands operands(where, q, k, v);
   operands.check_shapes();
   operands.check_types();
-  check_numbers(options);
-  check_biases(q, k, options);
-  check_masks(q, k, options);
-  if (options.blocks) check_blocks(q, k, *options.blocks);
+  check_numbers(where, options);
+  check_biases(where, q, k, options);
+  check_masks(where, q, k, options);
+  if (options.blocks) check_blocks(where, q, k, *options.blocks);
 }
 
 }  // namespace fovea

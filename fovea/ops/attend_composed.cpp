@@ -89,6 +89,23 @@ at::Tensor weighted_sum(const at::Tensor& weights, const at::Tensor& v, const at
 
 }  // namespace
 
+at::Tensor half_widened(const at::Tensor& t) {
+  return t.scalar_type() == at::kBFloat16 || t.scalar_type() == at::kHalf ? t.to(at::kFloat) : t;
+}
+
+AttendResult attend_scores(at::Tensor scores, const at::Tensor& v, const AttendOptions& options,
+                           const FunctorList& functors) {
+  const TensorAt at = positions(scores);
+  for (const auto& step : functors) scores = step->score(scores, at);
+  const at::Tensor allowed = allowed_pairs(functors, at);
+  at::Tensor weights = allowed.defined() ? masked_softmax(scores, allowed) : at::softmax(scores, -1);
+  if (options.dropout_p > 0.0) weights = weights * dropout_factors(weights, dropout_of(options));
+  const at::Tensor values = repeat_heads(half_widened(v), scores.size(1));
+  const at::Tensor out = weighted_sum(weights, values, allowed).to(v.scalar_type());
+  return {out, options.weights ? weights : at::Tensor(),
+          options.lse ? log_sum_exp(scores, allowed) : at::Tensor()};
+}
+
 AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              const AttendOptions& options) {
   return attend_composed(q, k, v, options, call_functors(q, k, options, Tiles::none));
@@ -98,20 +115,9 @@ AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at:
                              const AttendOptions& options, const FunctorList& functors) {
   // Autocast would round the widened q, k and the scores back to bfloat16.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const bool narrow = q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
-  const auto widen = [&](const at::Tensor& t) { return narrow ? t.to(at::kFloat) : t; };
   const double scale = options.scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));
-
-  const at::Tensor keys = repeat_heads(widen(k), q.size(1)), values = repeat_heads(widen(v), q.size(1));
-  at::Tensor scores = score_products(widen(q) * scale, keys);
-  const TensorAt at = positions(scores);
-  for (const auto& step : functors) scores = step->score(scores, at);
-  const at::Tensor allowed = allowed_pairs(functors, at);
-  at::Tensor weights = allowed.defined() ? masked_softmax(scores, allowed) : at::softmax(scores, -1);
-  if (options.dropout_p > 0.0) weights = weights * dropout_factors(weights, dropout_of(options));
-  const at::Tensor out = weighted_sum(weights, values, allowed).to(q.scalar_type());
-  return {out, options.weights ? weights : at::Tensor(),
-          options.lse ? log_sum_exp(scores, allowed) : at::Tensor()};
+  const at::Tensor keys = repeat_heads(half_widened(k), q.size(1));
+  return attend_scores(score_products(half_widened(q) * scale, keys), v, options, functors);
 }
 
 }  // namespace fovea

@@ -14,4 +14,12 @@ AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at:
 AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              const AttendOptions& options, const FunctorList& functors);
 
+/// What follows the scores (B, H, N, M) in attend_composed(): functors, softmax, dropout and the sum of
+/// values v (B, Hkv, M, Dv). To be called without autocast.
+AttendResult attend_scores(at::Tensor scores, const at::Tensor& v, const AttendOptions& options,
+                           const FunctorList& functors);
+
+/// bfloat16 and float16 as float32; other types as they are.
+at::Tensor half_widened(const at::Tensor& t);
+
 }  // namespace fovea

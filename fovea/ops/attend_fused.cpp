@@ -1,16 +1,15 @@
 #include "fovea/ops/attend_fused.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/zeros_like.h>
-#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <vector>
 
 #include "fovea/kernels/attend_args.h"
+#include "fovea/ops/attend_calls.h"
 #include "fovea/ops/attend_composed.h"
 #include "fovea/ops/attend_dropout.h"
 #include "fovea/ops/attend_kernel_args.h"
@@ -28,38 +27,16 @@ bool is_short_and_plain(const at::Tensor& q, const at::Tensor& k, const AttendOp
   return plain && std::max(q.size(2), k.size(2)) <= (q.scalar_type() == at::kFloat ? 128 : 32);
 }
 
-// What the backward needs of the forward, beside its arguments.
-struct Saved {
-  at::Tensor lse, unrounded;  // (B, H, N) and (B, H, N, Dv), float32
-};
-
-// Room for what the backward needs.
-Saved room_for(const at::Tensor& out) {
-  const auto floats = out.options().dtype(at::kFloat);
-  const bool exact = out.scalar_type() == at::kFloat;
-  return {at::empty(out.sizes().slice(0, 3), floats), exact ? out : at::empty(out.sizes(), floats)};
-}
-
-at::Tensor empty_output(const at::Tensor& q, const at::Tensor& v) {
-  return at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options().requires_grad(false));
-}
-
-// q, k, v with unit stride; what is defined of `saved` is filled.
+// What is defined of `saved` is filled.
 void run_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttendOptions& options,
-                 const FunctorList& functors, const at::Tensor& out, const Saved& saved) {
-  const bool rounds = saved.unrounded.defined() && !saved.unrounded.is_same(out);
+                 const FunctorList& functors, const at::Tensor& out, const AttendSaved& saved) {
+  const at::Tensor rows_q = with_unit_stride(q), rows_k = with_unit_stride(k), rows_v = with_unit_stride(v);
   const auto programs = programs_of(functors);
-  kernels::attend_forward({.n = sizes(q, k, v),
-                           .type = *kernel_type(q.scalar_type()),
-                           .q = operand(q),
-                           .k = operand(k),
-                           .v = operand(v),
-                           .out = output(out),
-                           .lse = saved.lse.defined() ? saved.lse.mutable_data_ptr<float>() : nullptr,
-                           .unrounded = rounds ? saved.unrounded.mutable_data_ptr<float>() : nullptr,
-                           .scale = scale_of(q, options),
-                           .programs = programs,
-                           .dropout = dropout_of(options)});
+  kernels::ForwardArgs args = forward_args(rows_q, rows_k, rows_v, out, saved);
+  args.scale = scale_of(q, options);
+  args.programs = programs;
+  args.dropout = dropout_of(options);
+  kernels::attend_forward(args);
 }
 
 // Sums of what steps of a call learn, and their gradients once the kernel has run.
@@ -100,41 +77,19 @@ class Lessons {
   int64_t chunk_;
 };
 
-// Of the outputs; that of lse may be undefined.
-struct OutputGradients {
-  at::Tensor out, lse;
-};
-
-torch::autograd::variable_list run_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                            const OutputGradients& grads, const Saved& saved,
+torch::autograd::variable_list run_backward(const torch::autograd::variable_list& qkv,
+                                            const OutputGradients& grads, const AttendSaved& saved,
                                             const AttendOptions& options,
                                             const std::vector<size_t>& learners) {
-  const at::Tensor rows_q = with_unit_stride(q), rows_k = with_unit_stride(k), rows_v = with_unit_stride(v),
-                   rows_grad = with_unit_stride(grads.out),
-                   grad_lse = grads.lse.defined() ? grads.lse.contiguous() : at::Tensor();
-  const auto contiguous = [](const at::Tensor& t) {
-    return at::empty(t.sizes(), t.options().requires_grad(false));
-  };
-  const at::Tensor grad_q = contiguous(q), grad_k = contiguous(k), grad_v = contiguous(v);
-  const FunctorList functors = call_functors(q, k, options, Tiles::transposed);
-  const Lessons lessons(functors, learners, sizes(q, k, v));
-  kernels::attend_backward({.n = sizes(q, k, v),
-                            .type = *kernel_type(q.scalar_type()),
-                            .q = operand(rows_q),
-                            .k = operand(rows_k),
-                            .v = operand(rows_v),
-                            .grad_out = operand(rows_grad),
-                            .lse = saved.lse.const_data_ptr<float>(),
-                            .out = saved.unrounded.const_data_ptr<float>(),
-                            .grad_lse = grad_lse.defined() ? grad_lse.const_data_ptr<float>() : nullptr,
-                            .grad_q = output(grad_q),
-                            .grad_k = output(grad_k),
-                            .grad_v = output(grad_v),
-                            .scale = scale_of(q, options),
-                            .programs = lessons.programs(),
-                            .dropout = dropout_of(options),
-                            .chunk = lessons.chunk()});
-  torch::autograd::variable_list found = {grad_q, grad_k, grad_v};
+  BackwardCall call = backward_call(qkv, grads, saved);
+  const FunctorList functors = call_functors(qkv[0], qkv[1], options, Tiles::transposed);
+  const Lessons lessons(functors, learners, call.args.n);
+  call.args.scale = scale_of(qkv[0], options);
+  call.args.programs = lessons.programs();
+  call.args.dropout = dropout_of(options);
+  call.args.chunk = lessons.chunk();
+  kernels::attend_backward(call.args);
+  torch::autograd::variable_list found = {call.grad_q, call.grad_k, call.grad_v};
   for (auto& gradient : lessons.gradients()) found.push_back(std::move(gradient));
   return found;
 }
@@ -143,7 +98,8 @@ torch::autograd::variable_list run_backward(const at::Tensor& q, const at::Tenso
 std::vector<size_t> learners_of(const FunctorList& functors) {
   std::vector<size_t> learners;
   for (size_t i = 0; i < functors.size(); ++i) {
-    if (functors[i]->learned().defined() && functors[i]->learned().requires_grad()) learners.push_back(i);
+    const at::Tensor learned = functors[i]->learned();
+    if (learned.defined() && learned.requires_grad()) learners.push_back(i);
   }
   return learners;
 }
@@ -162,8 +118,8 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
       const std::optional<at::Tensor>&, const std::optional<at::Tensor>&, const AttendOptions& options,
       const FunctorList& functors, const std::vector<size_t>& learners) {
     const at::Tensor out = empty_output(q, v);
-    const Saved saved = room_for(out);
-    run_forward(with_unit_stride(q), with_unit_stride(k), with_unit_stride(v), options, functors, out, saved);
+    const AttendSaved saved = room_for(out, options, /*backward=*/true);
+    run_forward(q, k, v, options, functors, out, saved);
     context->save_for_backward({q, k, v, saved.lse, saved.unrounded});
     context->saved_data["call"] = at::IValue::make_capsule(c10::make_intrusive<Call>(options, learners));
     context->set_materialize_grads(false);
@@ -175,11 +131,11 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
     const auto capsule = context->saved_data["call"].toCapsule();
     const auto& call = static_cast<const Call&>(*capsule);
     const auto saved = context->get_saved_variables();
-    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
-    const OutputGradients given{grads[0].defined() ? grads[0] : at::zeros_like(empty_output(q, v)), grads[1]};
+    const torch::autograd::variable_list qkv(saved.begin(), saved.begin() + 3);
+    const OutputGradients given = output_gradients(grads, qkv[0], qkv[2]);
     auto found = at::GradMode::is_enabled()
-                     ? differentiable_gradients(q, k, v, given, call)
-                     : run_backward(q, k, v, given, {saved[3], saved[4]}, call.options, call.learners);
+                     ? differentiable_gradients(qkv, given, call)
+                     : run_backward(qkv, given, {saved[3], saved[4]}, call.options, call.learners);
     constexpr size_t kOthers = 3;  // options, functors, learners
     found.resize(3 + kMostLearners + kOthers);
     return found;
@@ -193,31 +149,15 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
     std::vector<size_t> learners;
   };
 
-  static torch::autograd::variable_list differentiable_gradients(const at::Tensor& q, const at::Tensor& k,
-                                                                 const at::Tensor& v,
+  static torch::autograd::variable_list differentiable_gradients(const torch::autograd::variable_list& qkv,
                                                                  const OutputGradients& grads,
                                                                  const Call& call) {
-    const FunctorList functors = call_functors(q, k, call.options, Tiles::none);
-    torch::autograd::variable_list all = {q, k, v}, inputs;
-    for (const size_t i : call.learners) all.push_back(functors[i]->learned());
-    for (const auto& t : all) {
-      if (t.requires_grad()) inputs.push_back(t);
-    }
+    const FunctorList functors = call_functors(qkv[0], qkv[1], call.options, Tiles::none);
+    torch::autograd::variable_list inputs = qkv;
+    for (const size_t i : call.learners) inputs.push_back(functors[i]->learned());
     AttendOptions options = call.options;
     options.lse = grads.lse.defined();
-    const AttendResult result = attend_composed(q, k, v, options, functors);
-    torch::autograd::variable_list outputs = {result.out}, given = {grads.out};
-    if (options.lse) {
-      outputs.push_back(result.lse);
-      given.push_back(grads.lse);
-    }
-    const auto gradients = torch::autograd::grad(outputs, inputs, given, /*retain_graph=*/true,
-                                                 /*create_graph=*/true);
-    torch::autograd::variable_list found(all.size());
-    for (size_t i = 0, next = 0; i < all.size(); ++i) {
-      if (all[i].requires_grad()) found[i] = gradients[next++];
-    }
-    return found;
+    return composed_gradients(attend_composed(qkv[0], qkv[1], qkv[2], options, functors), inputs, grads);
   }
 };
 
@@ -238,9 +178,8 @@ AttendResult attend_fused(const at::Tensor& q, const at::Tensor& k, const at::Te
   const FunctorList functors = call_functors(q, k, options, Tiles::plain);
   if (!wants_gradient(q, k, v, options)) {
     const at::Tensor out = empty_output(q, v);
-    Saved saved;
-    if (options.lse) saved.lse = at::empty(out.sizes().slice(0, 3), out.options().dtype(at::kFloat));
-    run_forward(with_unit_stride(q), with_unit_stride(k), with_unit_stride(v), options, functors, out, saved);
+    const AttendSaved saved = room_for(out, options, /*backward=*/false);
+    run_forward(q, k, v, options, functors, out, saved);
     return {out, {}, saved.lse};
   }
   const std::vector<size_t> learners = learners_of(functors);
