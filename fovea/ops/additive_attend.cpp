@@ -1,0 +1,66 @@
+#include "fovea/ops/additive_attend.h"
+
+#include <string>
+
+#include "fovea/core/error.h"
+#include "fovea/ops/additive_attend_composed.h"
+#include "fovea/ops/additive_attend_fused.h"
+#include "fovea/ops/attend_checks.h"
+#include "fovea/ops/choice.h"
+#include "fovea/ops/describe.h"
+
+namespace fovea {
+namespace {
+
+constexpr const char* kWhere = "additive_attend";
+
+[[noreturn]] void refuse_additive(const std::string& rule, const std::string& found,
+                                  const std::string& remedy) {
+  throw usage_error(kWhere, rule + "; found " + found + ". " + remedy);
+}
+
+void check_weights(const at::Tensor& q, const at::Tensor& w) {
+  const std::string found = "q " + describe(q) + ", w " + describe(w);
+  const bool fits = w.dim() == 1 || (w.dim() == 2 && w.size(0) == q.size(1));
+  if (!fits || w.size(-1) != q.size(3)) {
+    refuse_additive("w must have the shape (H, E) or (E)", found, "Give it a number for each hidden unit.");
+  }
+  if (!w.is_floating_point()) refuse_additive("w must hold floating point numbers", found, "Convert it.");
+  if (w.device() != q.device()) {
+    refuse_additive("q and w must be on one device", found, "Move w to the device of q.");
+  }
+}
+
+void check_additive(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& w,
+                    const AttendOptions& options) {
+  check_attend(q, k, v, options, kWhere);
+  if (q.size(1) != k.size(1)) {
+    refuse_additive("q and k must have the same heads", "q " + describe(q) + ", k " + describe(k),
+                    "Repeat the heads of k and v.");
+  }
+  check_weights(q, w);
+  if (options.scale) {
+    refuse_additive("additive scores have no scale", std::to_string(*options.scale), "Multiply w by it.");
+  }
+}
+
+constexpr Implementation<at::Tensor, at::Tensor, at::Tensor, at::Tensor> kAdditive[] = {
+    {"fused", why_not_additive_fused, additive_attend_fused},
+    {"composed", nothing_against, additive_attend_composed},
+};
+
+}  // namespace
+
+AttendChoice additive_attend_choice(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                    const at::Tensor& w, const AttendOptions& options) {
+  check_additive(q, k, v, w, options);
+  return explain_choice(kAdditive, options, q, k, v, w);
+}
+
+AttendResult additive_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                             const at::Tensor& w, const AttendOptions& options) {
+  check_additive(q, k, v, w, options);
+  return run_best(kWhere, kAdditive, options, q, k, v, w);
+}
+
+}  // namespace fovea

@@ -1,0 +1,45 @@
+#include "fovea/ops/additive_attend_composed.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/isnan.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/tanh.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+
+#include <limits>
+
+#include "fovea/ops/attend_composed.h"
+#include "fovea/ops/call_functors.h"
+
+namespace fovea {
+namespace {
+
+// (B, H, N, E) and (B, H, M, E) -> (B, H, N, M).
+at::Tensor additive_scores(const at::Tensor& q, const at::Tensor& k, const at::Tensor& w) {
+  const at::Tensor hidden = at::tanh(q.unsqueeze(3) + k.unsqueeze(2));
+  return at::matmul(hidden, w.view({-1, 1, w.size(-1), 1})).squeeze(-1);
+}
+
+bool any_nan(const at::Tensor& t) { return !t.is_meta() && at::isnan(t).any().item<bool>(); }
+
+// A gradient of 0, of a key that a query may not see, times a slope that is NaN would be NaN: columns of such
+// keys pass none.
+at::Tensor isolated_scores(const at::Tensor& q, const at::Tensor& k, const at::Tensor& w) {
+  if (!any_nan(k)) return additive_scores(q, k, w);
+  const at::Tensor nan = at::isnan(k);
+  return additive_scores(q, k.masked_fill(nan, 0.0), w)
+      .masked_fill(nan.any(-1).unsqueeze(2), std::numeric_limits<double>::quiet_NaN());
+}
+
+}  // namespace
+
+AttendResult additive_attend_composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                      const at::Tensor& w, const AttendOptions& options) {
+  // Autocast would round the scores to bfloat16.
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  const at::Tensor queries = half_widened(q);
+  const at::Tensor scores = isolated_scores(queries, half_widened(k), w.to(queries.scalar_type()));
+  return attend_scores(scores, v, options, call_functors(q, k, options, Tiles::none));
+}
+
+}  // namespace fovea
