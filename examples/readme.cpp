@@ -12,7 +12,7 @@ int main() {
   fovea::AttendOptions options;
   options.mask = at::ones({16, 16}, at::kBool).tril();
   options.weights = true;
-  const auto [out, weights] = fovea::attend(q, q, q, options);
+  const at::Tensor weights = fovea::attend(q, q, q, options).weights;
   std::cout << "query 2 looks at keys 0 to 3 with\n" << weights[0][0][2].narrow(0, 0, 4) << "\n";
 
   // A network by its name (random weights; load_weights() reads a file), and where in an image it looks.

@@ -45,8 +45,8 @@ AttendChoice explain_choice(const Implementation<Tensors...> (&implementations)[
   return choice;
 }
 
-/// For FOVEA_VERBOSE=dispatch, one line on stderr: `fovea: attend q (1, 2, 5, 8) float cpu, k (1, 2, 5, 8) float cpu: composed; not
-/// fused: the weights are asked for`.
+/// For FOVEA_VERBOSE=dispatch, one line on stderr: `fovea: attend q (1, 2, 5, 8) float cpu, k (1, 2, 5, 8)
+/// float cpu: composed; not fused: the weights are asked for`.
 void report_choice(const char* op, const at::Tensor& q, const at::Tensor& k, const AttendChoice& choice);
 
 /// Runs the implementation of explain_choice(), without building its texts unless they are to be reported.
@@ -57,7 +57,7 @@ AttendResult run_best(const char* op, const Implementation<Tensors...> (&impleme
   if (reports_dispatch()) {
     const auto all = std::tie(tensors...);
     report_choice(op, std::get<0>(all), std::get<1>(all),
-                    explain_choice(implementations, options, tensors...));
+                  explain_choice(implementations, options, tensors...));
   }
   const auto* best = &implementations[0];
   while (best != &implementations[n - 1] && best->why_not(tensors..., options)) ++best;
