@@ -52,8 +52,9 @@ class AdditiveBlock {
         base_(base),
         capacity_(std::min(kRows, round_up(args_.n.queries, 16))),
         tile_(capacity_, kKeyPiece, args_.n.dim),
+        scores_(capacity_ * kKeyPiece),
         sum_(args_, packed, capacity_, kKeyPiece) {
-    std::fill(sum_.scores(), sum_.scores() + capacity_ * kKeyPiece, 0.0f);
+    std::fill(scores_.get(), scores_.get() + capacity_ * kKeyPiece, 0.0f);
   }
 
   void run(int64_t batch, int64_t head, int64_t q0) {
@@ -84,8 +85,8 @@ class AdditiveBlock {
     const int64_t kv_head = batch_ * args_.n.heads + head_, columns = end - begin;
     tile_.scores({packed_.keys(kv_head, k0, begin - k0), packed_.width(k0), base_.at(kv_head, begin),
                   static_cast<int32_t>(columns)},
-                 sum_.scores(), columns);
-    const ScoreTile tile{sum_.scores(),
+                 scores_.get(), columns);
+    const ScoreTile tile{scores_.get(),
                          nullptr,
                          columns,
                          static_cast<int32_t>(q0_),
@@ -110,6 +111,7 @@ class AdditiveBlock {
   TileProductScope scope_;
   int64_t capacity_;
   AdditiveTile tile_;
+  Buffer<float> scores_;
   SoftmaxSum<T, float> sum_;
   int64_t batch_ = 0, head_ = 0, q0_ = 0, rows_ = 0;
 };
@@ -118,7 +120,7 @@ class AdditiveBlock {
 template <class T>
 void forward(const AdditiveForwardArgs& args) {
   const AttendSizes& n = args.attend.n;
-  const PackedKeys<T, float> packed(args.attend);
+  const PackedKeys<T, float> packed(n, args.attend.k, args.attend.v);
   const KeyBase<T> base(args.attend, packed);
   const int64_t blocks = (n.queries + kRows - 1) / kRows, heads = n.batch * n.heads;
   for_each_task(

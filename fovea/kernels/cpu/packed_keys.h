@@ -10,19 +10,21 @@
 namespace fovea::kernels {
 
 /// Keys and values of every head, packed by blocks of kBlock keys; the last block is narrower. T is the
-/// operands' type, C that of the products.
+/// operands' type, C that of the products. A value_dim of 0: keys alone.
 template <class T, class C>
 class PackedKeys {
  public:
   static constexpr int64_t kBlock = 512;
 
-  explicit PackedKeys(const ForwardArgs& args)
-      : args_(args),
-        padded_(round_up(args.n.keys, 32)),
-        dim_(round_up(args.n.dim, kPair<C>)),
-        blocks_((args.n.keys + kBlock - 1) / kBlock),
+  PackedKeys(const AttendSizes& n, const Operand& k, const Operand& v)
+      : n_(n),
+        k_given_(k),
+        v_given_(v),
+        padded_(round_up(n.keys, 32)),
+        dim_(round_up(n.dim, kPair<C>)),
+        blocks_((n.keys + kBlock - 1) / kBlock),
         k_(heads() * padded_ * dim_),
-        v_(heads() * padded_ * args.n.value_dim),
+        v_(heads() * padded_ * n.value_dim),
         poisoned_(heads() * blocks_) {
     for_each_task(
         heads() * blocks_, [] { return 0; }, [&](int, int64_t i) { pack(i / blocks_, i % blocks_); });
@@ -39,33 +41,31 @@ class PackedKeys {
     return k_.get() + (head * padded_ + k0) * dim_ + offset * kPair<C>;
   }
   /// B operand of outputs of keys from k0; its rows are value_dim apart.
-  const C* values(int64_t head, int64_t k0) const {
-    return v_.get() + (head * padded_ + k0) * args_.n.value_dim;
-  }
+  const C* values(int64_t head, int64_t k0) const { return v_.get() + (head * padded_ + k0) * n_.value_dim; }
   /// Keys of the block at k0, counted from it, whose values are not all finite; those are packed as 0.
   const std::vector<int64_t>& poisoned(int64_t head, int64_t k0) const {
     return poisoned_[head * blocks_ + k0 / kBlock];
   }
   /// The values of a key as they were given.
-  const T* given_values(int64_t head, int64_t key) const { return rows(args_.v, head, key, 1, 0).data; }
+  const T* given_values(int64_t head, int64_t key) const { return rows(v_given_, head, key, 1, 0).data; }
 
  private:
-  int64_t heads() const { return args_.n.batch * args_.n.kv_heads; }
+  int64_t heads() const { return n_.batch * n_.kv_heads; }
 
   Rows<T> rows(const Operand& t, int64_t head, int64_t key, int64_t count, int64_t dim) const {
-    return rows_of<T>(t, head / args_.n.kv_heads, head % args_.n.kv_heads, key, count, dim);
+    return rows_of<T>(t, head / n_.kv_heads, head % n_.kv_heads, key, count, dim);
   }
 
   void pack(int64_t head, int64_t block) {
-    const int64_t k0 = block * kBlock, count = std::min(args_.n.keys - k0, kBlock),
-                  value_dim = args_.n.value_dim;
-    pack_transposed(rows(args_.k, head, k0, count, args_.n.dim), width(k0),
+    const int64_t k0 = block * kBlock, count = std::min(n_.keys - k0, kBlock), value_dim = n_.value_dim;
+    pack_transposed(rows(k_given_, head, k0, count, n_.dim), width(k0),
                     k_.get() + (head * padded_ + k0) * dim_);
-    pack_rows(rows(args_.v, head, k0, count, value_dim), width(k0),
+    pack_rows(rows(v_given_, head, k0, count, value_dim), width(k0),
               v_.get() + (head * padded_ + k0) * value_dim, poisoned_[head * blocks_ + block]);
   }
 
-  const ForwardArgs& args_;
+  AttendSizes n_;
+  Operand k_given_, v_given_;
   int64_t padded_, dim_, blocks_;
   Buffer<C> k_, v_;
   std::vector<std::vector<int64_t>> poisoned_;

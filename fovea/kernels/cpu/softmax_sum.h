@@ -34,7 +34,6 @@ class SoftmaxSum {
         packed_(packed),
         softmax_(softmax_kernels(std::is_same_v<C, float> ? Type::f32 : Type::bf16)),
         capacity_(rows),
-        scores_(rows * columns),
         weights_(std::is_same_v<C, float> ? 0 : rows * columns),
         out_(rows * args.n.value_dim),
         state_(3 * rows),
@@ -46,12 +45,10 @@ class SoftmaxSum {
     std::fill(out_.get(), out_.get() + capacity_ * args_.n.value_dim, 0.0f);
   }
 
-  /// Where the scores of the next part belong: n_rows x columns, with room for whole vectors of 16 rows.
-  float* scores() const { return scores_.get(); }
-
-  /// Weighs the values of one part. `tile` is the part, as functors see it; factor > 0 takes its scores to
-  /// units of log2.
+  /// Weighs the values of one part. `tile` is the part, as functors see it, with room for whole vectors of 16
+  /// rows; factor > 0 takes its scores, which are overwritten, to units of log2.
   void add(const ScorePart& part, const ScoreTile& tile, float factor) {
+    scores_ = tile.scores;
     find_poison(part);
     weigh(part, factor);
     if (args_.dropout.threshold) drop(tile);
@@ -85,7 +82,7 @@ class SoftmaxSum {
 
   const C* weights() const {
     if constexpr (std::is_same_v<C, float>) {
-      return scores_.get();
+      return scores_;
     } else {
       return weights_.get();
     }
@@ -94,7 +91,7 @@ class SoftmaxSum {
   void weigh(const ScorePart& part, float factor) {
     const auto rows = static_cast<int32_t>(part.n_rows), columns = static_cast<int32_t>(part.columns);
     const SoftmaxState state{maximum() + part.first_row, sum() + part.first_row, rescale() + part.first_row};
-    softmax_.rows({scores_.get(), weights_.get(), part.columns, rows, columns, factor}, state);
+    softmax_.rows({scores_, weights_.get(), part.columns, rows, columns, factor}, state);
     const int64_t value_dim = args_.n.value_dim;
     softmax_.rescale(out_.get() + part.first_row * value_dim, value_dim, rows,
                      static_cast<int32_t>(value_dim), state.rescale);
@@ -104,7 +101,7 @@ class SoftmaxSum {
     const DropoutKernels kernels = dropout_kernels();
     kernels.plain(args_.dropout, tile, kept_.get());
     if constexpr (std::is_same_v<C, float>) {
-      kernels.apply(scores_.get(), scores_.get(), kept_.get(), tile.rows * tile.stride, 1.0f);
+      kernels.apply(scores_, scores_, kept_.get(), tile.rows * tile.stride, 1.0f);
     } else {
       kernels.apply_narrow(weights_.get(), kept_.get(), tile.rows * tile.stride);
     }
@@ -146,7 +143,7 @@ class SoftmaxSum {
   const PackedKeys<T, C>& packed_;
   SoftmaxKernels softmax_;
   int64_t capacity_;
-  Buffer<float> scores_;
+  float* scores_ = nullptr;
   Buffer<C> weights_;
   Buffer<float> out_, state_;
   Buffer<uint16_t> kept_;
