@@ -1,0 +1,79 @@
+// The rows of one instruction set; included by observe_rows.cpp with FOVEA_LANES, FOVEA_TARGET and FOVEA_ABOVE.
+#define KERNEL FOVEA_TARGET __attribute__((flatten)) static
+#define INLINE FOVEA_TARGET static inline
+#define F simd::Floats<FOVEA_LANES>
+#define I simd::Ints<FOVEA_LANES>
+#define NF simd::lanes::Native<FOVEA_LANES>::f
+#define NI simd::lanes::Native<FOVEA_LANES>::i
+
+#include "fovea/kernels/cpu/exp2.inl"
+
+INLINE float sum_of(F a) {
+  for (int n = FOVEA_LANES / 2; n; n /= 2) {
+    for (int i = 0; i < n; ++i) a.x[i] += a.x[i + n];
+  }
+  return a.x[0];
+}
+
+// Below the floor a weight is 0, and its logarithm must be finite to add nothing. NaN stays NaN: max() gives its
+// second argument.
+KERNEL float weight_row(float* row, int32_t columns, float factor, float lse) {
+  const F floor = broadcast(-127.0f, F{});
+  F sum = broadcast(0.0f, F{});
+  for (int32_t c = 0; c < columns; c += FOVEA_LANES) {
+    const F power = max(floor, load(row + c, F{}) * factor - lse);
+    const F weight = exp2_negative<false>(power);
+    store(row + c, weight);
+    sum = sum + weight * power;
+  }
+  return sum_of(sum);
+}
+
+KERNEL float distance_row(const float* row, int32_t columns, int32_t first) {
+  I lane;
+  for (int i = 0; i < FOVEA_LANES; ++i) lane.x[i] = i;
+  F sum = broadcast(0.0f, F{});
+  for (int32_t c = 0; c < columns; c += FOVEA_LANES) {
+    sum = sum + load(row + c, F{}) * to_float(abs(lane + (first + c)));
+  }
+  return sum_of(sum);
+}
+
+KERNEL void add_row(float* sums, const float* row, int32_t columns) {
+  for (int32_t c = 0; c < columns; c += FOVEA_LANES) {
+    store(sums + c, load(sums + c, F{}) + load(row + c, F{}));
+  }
+}
+
+// What the `count` largest of a row are above: the largest of each lane are that many numbers of it. Without it
+// nearly all of a first row would enter an empty list, only to leave it again.
+INLINE float below_largest(const float* row, int32_t columns, int64_t count) {
+  if (count > FOVEA_LANES) return 0.0f;
+  F largest = broadcast(0.0f, F{});
+  for (int32_t c = 0; c < columns; c += FOVEA_LANES) largest = max(load(row + c, F{}), largest);
+  std::sort(largest.x, largest.x + FOVEA_LANES, std::greater<>());
+  const float least = largest.x[count - 1];
+  return least > 0.0f ? std::bit_cast<float>(std::bit_cast<int32_t>(least) - 1) : 0.0f;
+}
+
+KERNEL void top_row(const float* row, int32_t columns, int64_t first, const TopList& list) {
+  const bool full = list.weights[list.count - 1] > 0.0f;
+  float least = full ? list.weights[list.count - 1] : below_largest(row, columns, list.count);
+  for (int32_t c = 0; c < columns; c += FOVEA_LANES) {
+    for (auto above = static_cast<uint32_t>(FOVEA_ABOVE(row + c, least)); above; above &= above - 1) {
+      const int32_t key = c + std::countr_zero(above);
+      if (!(row[key] > least)) continue;
+      insert(list, row[key], first + key);
+      least = std::max(least, list.weights[list.count - 1]);
+    }
+  }
+}
+
+static ObserveKernels kernels() { return {weight_row, distance_row, add_row, top_row}; }
+
+#undef KERNEL
+#undef INLINE
+#undef F
+#undef I
+#undef NF
+#undef NI

@@ -1,0 +1,131 @@
+#include "fovea/ops/attend_observe.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <string>
+
+#include "fovea/core/error.h"
+#include "fovea/kernels/observe_args.h"
+#include "fovea/ops/attend_checks.h"
+#include "fovea/ops/attend_fused.h"
+#include "fovea/ops/attend_observe_composed.h"
+#include "fovea/ops/call_functors.h"
+#include "fovea/ops/describe.h"
+#include "fovea/ops/attend_kernel_args.h"
+
+namespace fovea {
+namespace {
+
+[[noreturn]] void refuse(const std::string& rule, const std::string& found, const std::string& remedy) {
+  throw usage_error("observe_attend", rule + "; found " + found + ". " + remedy);
+}
+
+void check_lse(const at::Tensor& q, const at::Tensor& lse) {
+  const bool fits = lse.defined() && (lse.scalar_type() == at::kFloat || lse.scalar_type() == at::kDouble) &&
+                    lse.sizes().equals(q.sizes().slice(0, 3)) && lse.device() == q.device();
+  if (fits) return;
+  refuse("lse must be float or double, of shape (B, H, N) = " + describe_shape(q.sizes().slice(0, 3)) +
+             " and on the device of q",
+         describe(lse), "Take it from attend() with options.lse.");
+}
+
+void check_wanted(const at::Tensor& q, const at::Tensor& k, const AttendObservation& wanted) {
+  const int64_t n = q.size(2), m = k.size(2);
+  if (wanted.top_k && (*wanted.top_k < 1 || *wanted.top_k > m)) {
+    refuse("top_k must be in 1 ... M = " + std::to_string(m), std::to_string(*wanted.top_k),
+           "Ask for at most as many as there are keys.");
+  }
+  if (wanted.blocks && (wanted.blocks->queries < 1 || wanted.blocks->keys < 1)) {
+    refuse("the sizes of blocks must be at least 1",
+           describe_shape({wanted.blocks->queries, wanted.blocks->keys}),
+           "They are numbers of queries and keys.");
+  }
+  for (const int64_t row : wanted.rows) {
+    if (row >= 0 && row < n) continue;
+    refuse("rows must be queries in [0, N) with N = " + std::to_string(n), std::to_string(row),
+           "Count from the first query.");
+  }
+}
+
+// Results to be filled; blocks and rows must begin as 0.
+AttendObserved make_room(const at::Tensor& q, const at::Tensor& k, const AttendObservation& wanted) {
+  const int64_t b = q.size(0), h = q.size(1), n = q.size(2), m = k.size(2);
+  const auto floats = q.options().dtype(at::kFloat).requires_grad(false), keys = floats.dtype(at::kLong);
+  AttendObserved room;
+  if (wanted.entropy) room.entropy = at::empty({b, h, n}, floats);
+  if (wanted.distance) room.distance = at::empty({b, h, n}, floats);
+  if (wanted.argmax) room.argmax = at::empty({b, h, n}, keys);
+  if (wanted.top_k) {
+    room.top_weights = at::empty({b, h, n, *wanted.top_k}, floats);
+    room.top_keys = at::empty({b, h, n, *wanted.top_k}, keys);
+  }
+  if (wanted.received) room.received = at::empty({b, h, m}, floats);
+  if (wanted.blocks) {
+    const auto [queries, of_keys] = *wanted.blocks;
+    room.blocks = at::zeros({b, h, (n + queries - 1) / queries, (m + of_keys - 1) / of_keys}, floats);
+  }
+  if (!wanted.rows.empty()) {
+    room.rows = at::zeros({b, h, static_cast<int64_t>(wanted.rows.size()), m}, floats);
+  }
+  return room;
+}
+
+template <class Number>
+Number* data_or_null(const at::Tensor& t) {
+  return t.defined() ? t.mutable_data_ptr<Number>() : nullptr;
+}
+
+AttendObserved observe_fused(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options,
+                             const at::Tensor& lse, const AttendObservation& wanted) {
+  const at::Tensor rows_q = with_unit_stride(q), rows_k = with_unit_stride(k),
+                   sums = lse.to(at::kFloat).contiguous();
+  const FunctorList functors = call_functors(q, k, options, Tiles::plain);
+  const auto programs = programs_of(functors);
+  const AttendObserved room = make_room(q, k, wanted);
+  const ObservedBlocks blocks = wanted.blocks.value_or(ObservedBlocks{0, 0});
+  kernels::attend_observe(
+      {.n = {q.size(0), q.size(1), k.size(1), q.size(2), k.size(2), q.size(3), /*value_dim=*/0},
+       .type = *kernel_type(q.scalar_type()),
+       .q = operand(rows_q),
+       .k = operand(rows_k),
+       .lse = sums.const_data_ptr<float>(),
+       .scale = scale_of(q, options),
+       .programs = programs,
+       .entropy = data_or_null<float>(room.entropy),
+       .distance = data_or_null<float>(room.distance),
+       .argmax = data_or_null<int64_t>(room.argmax),
+       .top = {wanted.top_k.value_or(0), data_or_null<float>(room.top_weights),
+               data_or_null<int64_t>(room.top_keys)},
+       .received = data_or_null<float>(room.received),
+       .blocks = {blocks.queries, blocks.keys, data_or_null<float>(room.blocks)},
+       .rows = {wanted.rows, data_or_null<float>(room.rows)}});
+  return room;
+}
+
+}  // namespace
+
+AttendObserved observe_attend(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options,
+                              const at::Tensor& lse, const AttendObservation& wanted) {
+  check_attend(q, k, k, options);
+  check_lse(q, lse);
+  check_wanted(q, k, wanted);
+  const at::NoGradGuard no_gradient;
+  AttendOptions own = options;
+  own.weights = false;
+  const bool fused = !why_not_fused(q, k, k, own);
+  return (fused ? observe_fused : observe_composed)(q, k, own, lse, wanted);
+}
+
+ObservedAttend attend_observed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const AttendOptions& options, const AttendObservation& wanted) {
+  AttendOptions with_lse = options;
+  with_lse.lse = true;
+  ObservedAttend both{attend(q, k, v, with_lse), {}};
+  both.observed = observe_attend(q, k, options, both.result.lse.detach(), wanted);
+  if (!options.lse) both.result.lse = at::Tensor();
+  return both;
+}
+
+}  // namespace fovea
