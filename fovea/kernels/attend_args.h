@@ -40,22 +40,32 @@ struct Dropout {
   float scale = 1.0f;
 };
 
+/// How scores become weights. A sink is one more score of each row, without a value.
+struct Normaliser {
+  enum class Kind { softmax, sigmoid } kind = Kind::softmax;
+  /// softmax: (H), natural. May be null: none.
+  const float* sinks = nullptr;
+  /// sigmoid: is added to the scores.
+  float bias = 0.0f;
+};
+
 struct ForwardArgs {
   AttendSizes n;
   Type type;
   Operand q, k, v;
   Output out;
-  /// Natural log-sum-exp of each row of scores, (B, H, N) contiguous; -inf where a query sees no key. May be
-  /// null.
+  /// Natural log-sum-exp of each row of scores and its sink, (B, H, N) contiguous; -inf where a query sees
+  /// neither. -bias where the normaliser is sigmoid. May be null.
   float* lse;
   /// The result before it is rounded, (B, H, N, Dv) contiguous, for attend_backward(). May be null.
   float* unrounded;
   float scale;
   TilePrograms programs;
   Dropout dropout;
+  Normaliser normaliser;
 };
 
-/// out = dropout(softmax(mask(score(scale q k^T)))) v, tile by tile. See attend() of ops for the meaning.
+/// out = dropout(normalise(mask(score(scale q k^T)))) v, tile by tile. See attend() of ops for the meaning.
 /// Deterministic, whatever the number of threads. A key that a query may not see has no influence on it, NaN
 /// and infinity included; a query that sees none gives 0. O(B H N M (D + Dv)) time, O(B Hkv M (D + Dv))
 /// memory. Throws std::bad_alloc.   Source of the online softmax: Milakov and Gimelshein 2018, algorithm 3;
@@ -78,6 +88,9 @@ struct BackwardArgs {
   Dropout dropout;
   /// Batch entries that one thread takes in turn, whose sums of what is learned are therefore one.
   int64_t chunk = 1;
+  Normaliser normaliser;
+  /// d(loss) / d(sink) of each batch entry, (B, H) contiguous. May be null.
+  float* grad_sinks = nullptr;
 };
 
 /// Gradients of attend_forward() by q, k and v, and the sums of the programs that learn. Scores are computed

@@ -64,7 +64,7 @@ class AdditiveBlock {
     rows_ = std::min(args_.n.queries - q0, capacity_);
     tile_.set_weights(all_.w + head * all_.w_head);
     tile_.load(rows_of<T>(args_.q, batch, head, q0, rows_, args_.n.dim));
-    sum_.clear();
+    sum_.clear(head);
     for (int64_t k0 = 0; k0 < args_.n.keys; k0 += packed_.kBlock) {
       const int64_t end = k0 + packed_.width(k0);
       for (int64_t k = k0; k < end; k += kKeyPiece) visit(k0, k, std::min(k + kKeyPiece, end));

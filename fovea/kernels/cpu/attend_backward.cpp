@@ -28,7 +28,7 @@ class HeadGradient {
   explicit HeadGradient(const BackwardArgs& args)
       : args_(args),
         group_(args.n.heads / args.n.kv_heads),
-        kernels_(gradient_kernels(std::is_same_v<C, float> ? Type::f32 : Type::bf16)),
+        kernels_(kernels_of(args.normaliser.kind)),
         keys_(kKeyBlock * round_up(args.n.dim, kPair<C>)),
         keys_transposed_(kKeyBlock * args.n.dim),
         values_(kKeyBlock * round_up(args.n.value_dim, kPair<C>)),
@@ -58,6 +58,11 @@ class HeadGradient {
  private:
   static constexpr bool kNarrow = !std::is_same_v<C, float>;
   static constexpr int64_t kTile = kKeyBlock * Queries::kBlock;
+
+  static GradientKernels kernels_of(Normaliser::Kind kind) {
+    const Type type = kNarrow ? Type::bf16 : Type::f32;
+    return kind == Normaliser::Kind::sigmoid ? sigmoid_gradient_kernels(type) : gradient_kernels(type);
+  }
 
   void run_entry(int64_t batch, int64_t kv_head) {
     batch_ = batch;

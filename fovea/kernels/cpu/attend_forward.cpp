@@ -23,7 +23,7 @@ class QueryBlock {
 
   void run(int64_t batch, int64_t head, int64_t q0) {
     walk_.load(batch, head, q0);
-    sum_.clear();
+    sum_.clear(head);
     walk_.for_each_run([this](int64_t k0, const Run& run, float factor) {
       sum_.add({walk_.kv_head(), k0, run.begin, run.columns(), run.first_row, run.n_rows}, walk_.tile(run),
                factor);

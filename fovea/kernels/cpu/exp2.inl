@@ -28,3 +28,10 @@ INLINE F exp2_negative(F a) {
   *reinterpret_cast<NI*>(result.x) = ~gone & reinterpret_cast<const NI&>(value);
   return result;
 }
+
+// 1 / (1 + 2^-a), without an exponential that overflows; 0 of -infinity. NaN stays NaN.
+template <bool Narrow>
+INLINE F sigmoid2(F a) {
+  const F small = exp2_negative<Narrow>(-abs(a));
+  return select(a < 0.0f, small, broadcast(1.0f, F{})) / (small + 1.0f);
+}

@@ -31,11 +31,24 @@ namespace avx512 {
 #undef FOVEA_TARGET
 }  // namespace avx512
 
-GradientKernels gradient_kernels(Type type) {
-  if (type == Type::bf16) return {avx512::weight_rows<true>, avx512::score_rows<true>};
-  if (active_isa() >= Isa::avx512) return {avx512::weight_rows<false>, avx512::score_rows<false>};
-  if (active_isa() >= Isa::avx2) return {avx2::weight_rows<false>, avx2::score_rows<false>};
-  return {baseline::weight_rows<false>, baseline::score_rows<false>};
+namespace {
+
+template <bool kSigmoid>
+GradientKernels choose_gradient_kernels(Type type) {
+  if (type == Type::bf16) return {avx512::weight_rows<true, kSigmoid>, avx512::score_rows<true, kSigmoid>};
+  if (active_isa() >= Isa::avx512) {
+    return {avx512::weight_rows<false, kSigmoid>, avx512::score_rows<false, kSigmoid>};
+  }
+  if (active_isa() >= Isa::avx2) {
+    return {avx2::weight_rows<false, kSigmoid>, avx2::score_rows<false, kSigmoid>};
+  }
+  return {baseline::weight_rows<false, kSigmoid>, baseline::score_rows<false, kSigmoid>};
 }
+
+}  // namespace
+
+GradientKernels gradient_kernels(Type type) { return choose_gradient_kernels<false>(type); }
+
+GradientKernels sigmoid_gradient_kernels(Type type) { return choose_gradient_kernels<true>(type); }
 
 }  // namespace fovea::kernels

@@ -28,4 +28,8 @@ struct GradientKernels {
 /// For the active instruction set; operands of type f32, or bf16 where has_bf16_products().
 GradientKernels gradient_kernels(Type type);
 
+/// The same of a sigmoid: P^T = 1 / (1 + 2^(lse - factor s)), lse = -bias, and dS^T = P^T (1 - P^T) dP^T
+/// slope.
+GradientKernels sigmoid_gradient_kernels(Type type);
+
 }  // namespace fovea::kernels

@@ -32,14 +32,15 @@ INLINE void store_pairs(uint16_t* to, simd::Ints<FOVEA_LANES> even, simd::Ints<F
 
 // A query that sees no key has no weights, even where a key is NaN. The polynomial is the exact one for bfloat16
 // too: its error would not average out of the gradients.
-template <bool Narrow>
+template <bool Narrow, bool kSigmoid>
 KERNEL void weight_rows(const GradientTile& t, const float* lse) {
   const F zero = broadcast(0.0f, F{});
   for (int32_t r = 0; r < t.rows; ++r) {
     float* row = t.scores + r * t.stride;
     for (int32_t c = 0; c < t.columns; c += FOVEA_LANES) {
       const F sum = load(lse + c, F{});
-      const F raw = exp2_negative<false>(load(row + c, F{}) * t.factor - sum);
+      const F score = load(row + c, F{}) * t.factor - sum;
+      const F raw = kSigmoid ? sigmoid2<false>(score) : exp2_negative<false>(score);
       const F weight = select(sum < std::numeric_limits<float>::infinity(), raw, zero);
       store(row + c, weight);
       if constexpr (Narrow) store_bf16(static_cast<uint16_t*>(t.weights_bf16) + r * t.stride + c, bf16_bits(weight));
@@ -47,21 +48,23 @@ KERNEL void weight_rows(const GradientTile& t, const float* lse) {
   }
 }
 
+template <bool kSigmoid>
 INLINE F score_gradient(const GradientTile& t, const float* delta, int64_t at, int32_t c) {
-  const F weight = load(t.scores + at, F{}), zero = broadcast(0.0f, F{});
-  const F grad = select(weight == zero, zero, weight * (load(t.grad + at, F{}) - load(delta + c, F{})));
+  const F weight = load(t.scores + at, F{}), by_weight = load(t.grad + at, F{}), zero = broadcast(0.0f, F{});
+  const F raw = kSigmoid ? weight * (1.0f - weight) * by_weight : weight * (by_weight - load(delta + c, F{}));
+  const F grad = select(weight == zero, zero, raw);
   if (t.results) store(t.results + at, grad);
   return t.slopes ? select(weight == zero, zero, grad * load(t.slopes + at, F{})) : grad;
 }
 
-template <bool Narrow>
+template <bool Narrow, bool kSigmoid>
 KERNEL void score_rows(const GradientTile& t, const float* delta) {
   for (int32_t r = 0; r < t.rows; r += Narrow ? 2 : 1) {
     for (int32_t c = 0; c < t.columns; c += FOVEA_LANES) {
       const int64_t at = r * t.stride + c;
-      const F grad = score_gradient(t, delta, at, c);
+      const F grad = score_gradient<kSigmoid>(t, delta, at, c);
       if constexpr (Narrow) {
-        const auto even = bf16_bits(grad), odd = bf16_bits(score_gradient(t, delta, at + t.stride, c));
+        const auto even = bf16_bits(grad), odd = bf16_bits(score_gradient<kSigmoid>(t, delta, at + t.stride, c));
         store_bf16(static_cast<uint16_t*>(t.grad_bf16) + at, even);
         store_bf16(static_cast<uint16_t*>(t.grad_bf16) + at + t.stride, odd);
         store_pairs(static_cast<uint16_t*>(t.grad_pairs) + r * t.stride + 2 * c, even, odd);

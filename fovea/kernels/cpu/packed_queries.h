@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -53,6 +54,7 @@ class PackedQueries {
       pack_rows(g, width(q0), g_rows_.get() + q0 * args_.n.value_dim, poisoned_[q0 / kBlock]);
       load_sums(g, (batch * args_.n.heads + head) * args_.n.queries + q0, q0);
     }
+    if (args_.grad_sinks) args_.grad_sinks[batch * args_.n.heads + head] = sink_gradient(batch, head);
   }
 
   void clear_gradient() { std::fill(grad_.get(), grad_.get() + padded_ * args_.n.dim, 0.0f); }
@@ -106,6 +108,22 @@ class PackedQueries {
       lse_[q0 + r] = lse;
       delta_[q0 + r] = delta;
     }
+  }
+
+  // The sink's weight is w = exp(sink - lse) and its value 0: d(loss) / d(sink) = sum of w (0 - delta). A row
+  // that sees no key gives 0 whatever the sink: of its gradients only that of lse counts, even beside NaN.
+  float sink_gradient(int64_t batch, int64_t head) const {
+    const int64_t first = (batch * args_.n.heads + head) * args_.n.queries, dim = args_.n.value_dim;
+    const float sink = args_.normaliser.sinks[head] * kLog2E;
+    double sum = 0.0;
+    for (int64_t q = 0; q < args_.n.queries; ++q) {
+      const float* out = args_.out + (first + q) * dim;
+      const bool empty = std::all_of(out, out + dim, [](float x) { return x == 0.0f; });
+      const float lse_part = args_.grad_lse ? args_.grad_lse[first + q] : 0.0f;
+      const float weight = std::exp2(sink - lse_[q]);
+      if (weight != 0.0f) sum += weight * (empty ? lse_part : -delta_[q]);
+    }
+    return static_cast<float>(sum);
   }
 
   const BackwardArgs& args_;

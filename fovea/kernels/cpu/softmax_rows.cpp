@@ -50,4 +50,11 @@ SoftmaxKernels softmax_kernels(Type type) {
   return {baseline::softmax_rows<false>, baseline::rescale_rows};
 }
 
+SoftmaxKernels sigmoid_kernels(Type type) {
+  if (type == Type::bf16) return {avx512::sigmoid_rows<true>, avx512::rescale_rows};
+  if (active_isa() >= Isa::avx512) return {avx512::sigmoid_rows<false>, avx512::rescale_rows};
+  if (active_isa() >= Isa::avx2) return {avx2::sigmoid_rows<false>, avx2::rescale_rows};
+  return {baseline::sigmoid_rows<false>, baseline::rescale_rows};
+}
+
 }  // namespace fovea::kernels

@@ -5,7 +5,8 @@
 
 namespace fovea::kernels {
 
-/// The state of an online softmax, one value a row, in units of log2.
+/// The state of an online softmax, one value a row, in units of log2. Of a sigmoid `maximum` is -bias, and
+/// nothing changes.
 struct SoftmaxState {
   float* maximum;
   float* sum;
@@ -30,5 +31,8 @@ struct SoftmaxKernels {
 
 /// For the active instruction set; weights of type f32, or bf16 where has_bf16_products().
 SoftmaxKernels softmax_kernels(Type type);
+
+/// The same of a sigmoid: weights = 1 / (1 + 2^(maximum - factor s)).
+SoftmaxKernels sigmoid_kernels(Type type);
 
 }  // namespace fovea::kernels

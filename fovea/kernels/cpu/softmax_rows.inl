@@ -50,6 +50,21 @@ KERNEL void softmax_rows(const SoftmaxTile& tile, const SoftmaxState& state) {
   }
 }
 
+template <bool Narrow>
+KERNEL void sigmoid_rows(const SoftmaxTile& tile, const SoftmaxState& state) {
+  for (int32_t r = 0; r < tile.rows; ++r) {
+    float* row = tile.scores + r * tile.stride;
+    for (int32_t c = 0; c < tile.columns; c += FOVEA_LANES) {
+      const F weight = sigmoid2<Narrow>(load(row + c, F{}) * tile.factor - state.maximum[r]);
+      if constexpr (Narrow) {
+        FOVEA_STORE_BF16(static_cast<uint16_t*>(tile.weights) + r * tile.stride + c, weight);
+      } else {
+        store(row + c, weight);
+      }
+    }
+  }
+}
+
 KERNEL void rescale_rows(float* o, int64_t stride, int32_t rows, int32_t columns, const float* scale) {
   for (int32_t r = 0; r < rows; ++r) {
     if (scale[r] == 1.0f) continue;

@@ -32,16 +32,22 @@ class SoftmaxSum {
   SoftmaxSum(const ForwardArgs& args, const PackedKeys<T, C>& packed, int64_t rows, int64_t columns)
       : args_(args),
         packed_(packed),
-        softmax_(softmax_kernels(std::is_same_v<C, float> ? Type::f32 : Type::bf16)),
+        softmax_((is_sigmoid() ? sigmoid_kernels : softmax_kernels)(kNarrow ? Type::bf16 : Type::f32)),
         capacity_(rows),
         weights_(std::is_same_v<C, float> ? 0 : rows * columns),
         out_(rows * args.n.value_dim),
         state_(3 * rows),
         kept_(args.dropout.threshold ? rows * columns / 16 : 0) {}
 
-  void clear() {
-    std::fill(state_.get(), state_.get() + capacity_, -kInfinity);
-    std::fill(state_.get() + capacity_, state_.get() + 3 * capacity_, 0.0f);
+  /// Begins a block of a head. A sink is the first score that a row sees; the weights of a sigmoid are taken as
+  /// they are.
+  void clear(int64_t head) {
+    const float* sinks = args_.normaliser.sinks;
+    float first = sinks ? sinks[head] * kLog2E : -kInfinity;
+    if (is_sigmoid()) first = -args_.normaliser.bias * kLog2E;
+    std::fill_n(maximum(), capacity_, first);
+    std::fill_n(sum(), capacity_, first == -kInfinity ? 0.0f : 1.0f);
+    std::fill_n(rescale(), capacity_, 1.0f);
     std::fill(out_.get(), out_.get() + capacity_ * args_.n.value_dim, 0.0f);
   }
 
@@ -59,7 +65,7 @@ class SoftmaxSum {
     spread_poison(part);
   }
 
-  /// The results of `rows` queries from q0 on; 0 for one that saw no key. Called once.
+  /// The results of `rows` queries from q0 on; 0 for one that saw neither key nor sink. Called once.
   void store(int64_t batch, int64_t head, int64_t q0, int64_t rows) const {
     const int64_t value_dim = args_.n.value_dim,
                   first = (batch * args_.n.heads + head) * args_.n.queries + q0;
@@ -79,6 +85,9 @@ class SoftmaxSum {
 
  private:
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  static constexpr bool kNarrow = !std::is_same_v<C, float>;
+
+  bool is_sigmoid() const { return args_.normaliser.kind == Normaliser::Kind::sigmoid; }
 
   const C* weights() const {
     if constexpr (std::is_same_v<C, float>) {
