@@ -95,6 +95,7 @@ std::optional<std::string_view> why_not_additive_fused(const at::Tensor& q, cons
   if (w.layout() != at::kStrided) return "w is not a plain tensor";
   if (options.dropout_p > 0.0) return "dropout is asked for";
   if (options.weights) return "the weights are asked for";
+  if (!std::holds_alternative<Softmax>(options.normaliser)) return "the normaliser is not softmax";
   if (learns_more(options)) return "a bias, a table or a functor wants a gradient";
   // Measured: packing costs more than tiles save.
   if (std::min(q.size(2), k.size(2)) < 4) return "with fewer than 4 queries or keys the definition is faster";

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace fovea {
@@ -33,6 +34,38 @@ struct AttendBlocks {
   int64_t size;
 };
 
+/// weights_ij = exp(s_ij) / sum_j exp(s_ij)
+struct Softmax {};
+
+/// A score of each head's own stands in the sum, without a value: a query may attend to nothing.
+/// weights_ij = exp(s_ij) / (exp(scores_h) + sum_j exp(s_ij))
+/// `scores` (H), floating point, may learn; 0 when empty. -inf is softmax.   Source: Attention is off by one
+/// (Miller 2023), where they are 0; the gpt-oss model card (OpenAI 2025), where each head learns one.
+struct SoftmaxSink {
+  std::optional<at::Tensor> scores;
+};
+
+/// weights_ij = 1 / (1 + exp(-s_ij - bias)), each pair by itself.
+/// `bias` is -log(M), which makes the sum of a row about 1 where scores are near 0; M counts all keys of the
+/// call, hidden ones too.   Source: Theory, analysis and best practices for sigmoid self-attention (Ramapuram
+/// et al. 2024), section 2.
+struct Sigmoid {
+  std::optional<double> bias;
+};
+
+/// The point of the simplex that is nearest to the scores: weights_ij = max(s_ij - tau_i, 0), tau_i such that
+/// they sum to 1. Weights of low scores are exactly 0. O(M log M) a query beside the products.   Source: From
+/// softmax to sparsemax (Martins and Astudillo 2016), algorithm 1.
+struct Sparsemax {};
+
+/// Between softmax and sparsemax: weights_ij = max(s_ij / 2 - tau_i, 0)^2, tau_i such that they sum to 1.
+/// O(M log M) a query beside the products.   Source: Sparse sequence-to-sequence models (Peters et al. 2019),
+/// algorithm 2.
+struct Entmax15 {};
+
+/// How scores become weights. A key that a query may not see has weight 0 by each of them.
+using AttendNormaliser = std::variant<Softmax, SoftmaxSink, Sigmoid, Sparsemax, Entmax15>;
+
 /// What stands between q.k and the weighted sum. Masks join: a pair may attend where all of them let it. The
 /// score of a pair is   bias + relative + ALiBi + functors(softcap(scale q.k)).
 struct AttendOptions {
@@ -59,6 +92,8 @@ struct AttendOptions {
   /// Boolean, broadcastable to (B, H, N, M): true = may attend.
   std::optional<at::Tensor> mask;
 
+  AttendNormaliser normaliser = Softmax{};
+
   /// Probability that a weight is dropped (and the rest scaled by 1 / (1 - p)), in [0, 1), to 1 / 65536.
   double dropout_p = 0.0;
   /// The weights that are dropped are a function of it and of (b, h, i, j) alone, whatever runs and on
@@ -66,7 +101,8 @@ struct AttendOptions {
   std::optional<uint64_t> seed;
   /// Also return the weights.
   bool weights = false;
-  /// Also return the log-sum-exp of each query's scores, with which results over parts of the keys merge.
+  /// Also return the log-sum-exp of each query's scores, a sink's included, with which results over parts of
+  /// the keys merge (a sink belongs to one part). Of softmax only, with or without sink.
   bool lse = false;
 };
 
@@ -74,16 +110,16 @@ struct AttendResult {
   at::Tensor out;
   /// (B, H, N, M), after dropout; undefined unless asked for.
   at::Tensor weights;
-  /// (B, H, N), natural, float32 (float64 of float64); -inf where a query sees no key, and undefined unless
-  /// asked for. Differentiable.
+  /// (B, H, N), natural, float32 (float64 of float64); -inf where a query sees neither key nor sink, and
+  /// undefined unless asked for. Differentiable.
   at::Tensor lse;
 };
 
-/// Attention: a weighted sum of values.   out = softmax(mask(score(scale q k^T))) v
+/// Attention: a weighted sum of values.   out = normalise(mask(score(scale q k^T))) v
 /// q (B, H, N, D), k (B, Hkv, M, D), v (B, Hkv, M, Dv) -> out (B, H, N, Dv); H a multiple of Hkv (grouped
 /// queries). A query that may see no key gives 0, with gradient 0; a key that a query may not see has no
 /// influence on it, NaN and infinity included. Runs the first implementation that can, see attend_choice().
-/// Gradients reach q, k, v, bias, relative_table, alibi_slopes and what a functor learns.
+/// Gradients reach q, k, v, bias, relative_table, alibi_slopes, a sink and what a functor learns.
 /// Throws fovea::Error (usage) on shapes, types or numbers that do not fit.   O(B H N M (D + Dv)) time; fused
 /// O(B Hkv M (D + Dv)) memory, otherwise O(B H N M). Source: Vaswani et al. 2017, Attention is all you need,
 /// 3.2.1.

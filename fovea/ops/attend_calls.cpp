@@ -40,7 +40,8 @@ kernels::ForwardArgs forward_args(const at::Tensor& q, const at::Tensor& k, cons
           .unrounded = rounds ? saved.unrounded.mutable_data_ptr<float>() : nullptr,
           .scale = 1.0f,
           .programs = {},
-          .dropout = {}};
+          .dropout = {},
+          .normaliser = {}};
 }
 
 OutputGradients output_gradients(const torch::autograd::variable_list& grads, const at::Tensor& q,
@@ -73,7 +74,8 @@ BackwardCall backward_call(const torch::autograd::variable_list& qkv, const Outp
                .grad_v = output(call.grad_v),
                .scale = 1.0f,
                .programs = {},
-               .dropout = {}};
+               .dropout = {},
+               .normaliser = {}};
   return call;
 }
 
@@ -82,7 +84,7 @@ torch::autograd::variable_list composed_gradients(const AttendResult& result,
                                                   const OutputGradients& grads) {
   torch::autograd::variable_list wanted, outputs = {result.out}, given = {grads.out};
   for (const auto& t : inputs) {
-    if (t.requires_grad()) wanted.push_back(t);
+    if (t.defined() && t.requires_grad()) wanted.push_back(t);
   }
   if (grads.lse.defined()) {
     outputs.push_back(result.lse);
@@ -92,7 +94,7 @@ torch::autograd::variable_list composed_gradients(const AttendResult& result,
       torch::autograd::grad(outputs, wanted, given, /*retain_graph=*/true, /*create_graph=*/true);
   torch::autograd::variable_list found(inputs.size());
   for (size_t i = 0, next = 0; i < inputs.size(); ++i) {
-    if (inputs[i].requires_grad()) found[i] = gradients[next++];
+    if (inputs[i].defined() && inputs[i].requires_grad()) found[i] = gradients[next++];
   }
   return found;
 }

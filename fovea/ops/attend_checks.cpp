@@ -2,8 +2,10 @@
 
 #include <array>
 #include <cmath>
+#include <variant>
 
 #include "fovea/core/error.h"
+#include "fovea/ops/attend_normalisers.h"
 #include "fovea/ops/describe.h"
 
 namespace fovea {
@@ -182,6 +184,25 @@ void check_blocks(const char* where, const at::Tensor& q, const at::Tensor& k, c
   check_device(where, mask, q, "the mask of blocks");
 }
 
+void check_normaliser(const char* where, const at::Tensor& q, const AttendOptions& options) {
+  if (const auto* sink = std::get_if<SoftmaxSink>(&options.normaliser); sink && sink->scores) {
+    if (!sink->scores->is_floating_point() || !sink->scores->sizes().equals({q.size(1)})) {
+      refuse(where, "the scores of a sink must hold a number for each head of q, (H)",
+             describe(*sink->scores) + " with q " + describe(q), "Leave them empty for 0.");
+    }
+    check_device(where, *sink->scores, q, "the sink");
+  }
+  const auto* sigmoid = std::get_if<Sigmoid>(&options.normaliser);
+  if (sigmoid && sigmoid->bias && !std::isfinite(*sigmoid->bias)) {
+    refuse(where, "the bias of a sigmoid must be finite", std::to_string(*sigmoid->bias),
+           "Leave it empty for -log(M).");
+  }
+  if (options.lse && !has_lse(options.normaliser)) {
+    refuse(where, "lse needs a softmax, with or without sink", normaliser_name(options.normaliser),
+           "Other weights have no log-sum-exp.");
+  }
+}
+
 }  // namespace
 
 void check_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttendOptions& options,
@@ -192,6 +213,7 @@ void check_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   check_numbers(where, options);
   check_biases(where, q, k, options);
   check_masks(where, q, k, options);
+  check_normaliser(where, q, options);
   if (options.blocks) check_blocks(where, q, k, *options.blocks);
 }
 

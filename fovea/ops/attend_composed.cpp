@@ -4,9 +4,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/isnan.h>
-#include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/softmax.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
@@ -15,6 +13,7 @@
 #include <limits>
 
 #include "fovea/ops/attend_dropout.h"
+#include "fovea/ops/attend_normalisers.h"
 
 namespace fovea {
 namespace {
@@ -34,25 +33,6 @@ at::Tensor allowed_pairs(const FunctorList& functors, const TensorAt& at) {
     if (seen.defined()) allowed = allowed.defined() ? allowed & seen : seen;
   }
   return allowed;
-}
-
-// A row without any allowed key gives -inf and passes no gradient.
-at::Tensor log_sum_exp(const at::Tensor& scores, const at::Tensor& allowed) {
-  if (!allowed.defined()) return at::logsumexp(scores, -1);
-  const at::Tensor hidden = allowed.logical_not().expand(scores.sizes()),
-                   empty = hidden.all(-1, /*keepdim=*/true);
-  const double infinity = std::numeric_limits<double>::infinity();
-  return at::logsumexp(scores.masked_fill(hidden & empty.logical_not(), -infinity), -1)
-      .masked_fill(empty.squeeze(-1), -infinity);
-}
-
-// Softmax over the allowed keys; a row without any gives 0 and passes no gradient.
-at::Tensor masked_softmax(const at::Tensor& scores, const at::Tensor& allowed) {
-  const at::Tensor hidden = allowed.logical_not();
-  const at::Tensor empty = hidden.all(-1, /*keepdim=*/true);
-  const at::Tensor open = hidden & empty.logical_not();
-  return at::softmax(scores.masked_fill(open, -std::numeric_limits<double>::infinity()), -1)
-      .masked_fill(empty, 0.0);
 }
 
 at::Tensor repeat_heads(const at::Tensor& t, int64_t heads) {
@@ -98,12 +78,12 @@ AttendResult attend_scores(at::Tensor scores, const at::Tensor& v, const AttendO
   const TensorAt at = positions(scores);
   for (const auto& step : functors) scores = step->score(scores, at);
   const at::Tensor allowed = allowed_pairs(functors, at);
-  at::Tensor weights = allowed.defined() ? masked_softmax(scores, allowed) : at::softmax(scores, -1);
+  at::Tensor weights = normalise(options.normaliser, scores, allowed);
   if (options.dropout_p > 0.0) weights = weights * dropout_factors(weights, dropout_of(options));
   const at::Tensor values = repeat_heads(half_widened(v), scores.size(1));
   const at::Tensor out = weighted_sum(weights, values, allowed).to(v.scalar_type());
   return {out, options.weights ? weights : at::Tensor(),
-          options.lse ? log_sum_exp(scores, allowed) : at::Tensor()};
+          options.lse ? log_sum_exp(options.normaliser, scores, allowed) : at::Tensor()};
 }
 
 AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,

@@ -10,7 +10,7 @@ namespace fovea {
 AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              const AttendOptions& options);
 
-/// The same with the steps between q.k and the softmax as given, whatever the options say of them.
+/// The same with the steps between q.k and the normaliser as given, whatever the options say of them.
 AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              const AttendOptions& options, const FunctorList& functors);
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ops/empty.h>
 
+#include <variant>
+
 #include "fovea/kernels/cpu/decode.h"
 #include "fovea/kernels/cpu/tile_product.h"
 #include "fovea/ops/attend_kernel_args.h"
@@ -29,6 +31,7 @@ std::optional<std::string_view> why_not_decode(const at::Tensor& q, const at::Te
   if (wants_gradient(q, k, v, options)) return "a gradient is wanted";
   if (options.dropout_p > 0.0) return "dropout is asked for";
   if (options.weights) return "the weights are asked for";
+  if (!std::holds_alternative<Softmax>(options.normaliser)) return "the normaliser is not softmax";
   return std::nullopt;
 }
 

@@ -1,11 +1,13 @@
 #include "fovea/ops/attend_fused.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <array>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "fovea/kernels/attend_args.h"
@@ -13,6 +15,7 @@
 #include "fovea/ops/attend_composed.h"
 #include "fovea/ops/attend_dropout.h"
 #include "fovea/ops/attend_kernel_args.h"
+#include "fovea/ops/attend_normalisers.h"
 #include "fovea/ops/call_functors.h"
 
 namespace fovea {
@@ -23,9 +26,31 @@ namespace {
 bool is_short_and_plain(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options) {
   const bool plain = !options.softcap && !options.functors && !options.alibi_slopes &&
                      !options.relative_table && !options.bias && !options.window && !options.key_lengths &&
-                     !options.segments && !options.blocks && !options.mask && options.dropout_p == 0.0;
+                     !options.segments && !options.blocks && !options.mask && options.dropout_p == 0.0 &&
+                     std::holds_alternative<Softmax>(options.normaliser);
   return plain && std::max(q.size(2), k.size(2)) <= (q.scalar_type() == at::kFloat ? 128 : 32);
 }
+
+// The normaliser as the kernel takes it, and what that points to.
+class KernelNormaliser {
+ public:
+  KernelNormaliser(const kernels::AttendSizes& n, const AttendOptions& options) {
+    if (const auto* sigmoid = std::get_if<Sigmoid>(&options.normaliser)) {
+      value_ = {kernels::Normaliser::Kind::sigmoid, nullptr,
+                static_cast<float>(sigmoid_bias(*sigmoid, n.keys))};
+    }
+    if (!std::holds_alternative<SoftmaxSink>(options.normaliser)) return;
+    const auto given = sinks_of(options);
+    sinks_ = given ? given->detach().to(at::kFloat).contiguous() : at::zeros({n.heads}, at::kFloat);
+    value_.sinks = sinks_.const_data_ptr<float>();
+  }
+
+  const kernels::Normaliser& value() const { return value_; }
+
+ private:
+  kernels::Normaliser value_;
+  at::Tensor sinks_;
+};
 
 // What is defined of `saved` is filled.
 void run_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttendOptions& options,
@@ -36,6 +61,8 @@ void run_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, 
   args.scale = scale_of(q, options);
   args.programs = programs;
   args.dropout = dropout_of(options);
+  const KernelNormaliser normaliser(args.n, options);
+  args.normaliser = normaliser.value();
   kernels::attend_forward(args);
 }
 
@@ -77,6 +104,17 @@ class Lessons {
   int64_t chunk_;
 };
 
+// (B, H) float32, for the gradients of a sink that learns; undefined otherwise.
+at::Tensor sums_of_sinks(const at::Tensor& q, const AttendOptions& options) {
+  const auto sinks = sinks_of(options);
+  return sinks && sinks->requires_grad() ? at::zeros({q.size(0), q.size(1)}, at::kFloat) : at::Tensor();
+}
+
+at::Tensor sink_gradient(const at::Tensor& sums, const AttendOptions& options) {
+  return sums.defined() ? sums.sum(0).to(sinks_of(options)->scalar_type()) : at::Tensor();
+}
+
+// Of q, k, v, the sink and the learners.
 torch::autograd::variable_list run_backward(const torch::autograd::variable_list& qkv,
                                             const OutputGradients& grads, const AttendSaved& saved,
                                             const AttendOptions& options,
@@ -88,8 +126,13 @@ torch::autograd::variable_list run_backward(const torch::autograd::variable_list
   call.args.programs = lessons.programs();
   call.args.dropout = dropout_of(options);
   call.args.chunk = lessons.chunk();
+  const KernelNormaliser normaliser(call.args.n, options);
+  call.args.normaliser = normaliser.value();
+  const at::Tensor grad_sinks = sums_of_sinks(qkv[0], options);
+  if (grad_sinks.defined()) call.args.grad_sinks = grad_sinks.mutable_data_ptr<float>();
   kernels::attend_backward(call.args);
-  torch::autograd::variable_list found = {call.grad_q, call.grad_k, call.grad_v};
+  torch::autograd::variable_list found = {call.grad_q, call.grad_k, call.grad_v,
+                                          sink_gradient(grad_sinks, options)};
   for (auto& gradient : lessons.gradients()) found.push_back(std::move(gradient));
   return found;
 }
@@ -114,9 +157,9 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
   // out and lse.
   static torch::autograd::variable_list forward(
       torch::autograd::AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
-      const at::Tensor& v, const std::optional<at::Tensor>&, const std::optional<at::Tensor>&,
-      const std::optional<at::Tensor>&, const std::optional<at::Tensor>&, const AttendOptions& options,
-      const FunctorList& functors, const std::vector<size_t>& learners) {
+      const at::Tensor& v, const std::optional<at::Tensor>& /*sinks*/, const std::optional<at::Tensor>&,
+      const std::optional<at::Tensor>&, const std::optional<at::Tensor>&, const std::optional<at::Tensor>&,
+      const AttendOptions& options, const FunctorList& functors, const std::vector<size_t>& learners) {
     const at::Tensor out = empty_output(q, v);
     const AttendSaved saved = room_for(out, options, /*backward=*/true);
     run_forward(q, k, v, options, functors, out, saved);
@@ -137,7 +180,7 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
                      ? differentiable_gradients(qkv, given, call)
                      : run_backward(qkv, given, {saved[3], saved[4]}, call.options, call.learners);
     constexpr size_t kOthers = 3;  // options, functors, learners
-    found.resize(3 + kMostLearners + kOthers);
+    found.resize(4 + kMostLearners + kOthers);
     return found;
   }
 
@@ -154,6 +197,7 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
                                                                  const Call& call) {
     const FunctorList functors = call_functors(qkv[0], qkv[1], call.options, Tiles::none);
     torch::autograd::variable_list inputs = qkv;
+    inputs.push_back(sinks_of(call.options).value_or(at::Tensor()));
     for (const size_t i : call.learners) inputs.push_back(functors[i]->learned());
     AttendOptions options = call.options;
     options.lse = grads.lse.defined();
@@ -167,6 +211,8 @@ std::optional<std::string_view> why_not_fused(const at::Tensor& q, const at::Ten
                                               const AttendOptions& options) {
   if (const auto reason = why_not_kernel(q, k, v, options)) return reason;
   if (options.weights) return "the weights are asked for";
+  if (std::holds_alternative<Sparsemax>(options.normaliser)) return "the normaliser is sparsemax";
+  if (std::holds_alternative<Entmax15>(options.normaliser)) return "the normaliser is entmax15";
   if (is_short_and_plain(q, k, options) && wants_gradient(q, k, v, options)) {
     return "with gradients, the definition is faster at these lengths";
   }
@@ -185,8 +231,8 @@ AttendResult attend_fused(const at::Tensor& q, const at::Tensor& k, const at::Te
   const std::vector<size_t> learners = learners_of(functors);
   Learned learned;
   for (size_t i = 0; i < learners.size(); ++i) learned[i] = functors[learners[i]]->learned();
-  const auto outputs = FusedAttention::apply(q, k, v, learned[0], learned[1], learned[2], learned[3], options,
-                                             functors, learners);
+  const auto outputs = FusedAttention::apply(q, k, v, sinks_of(options), learned[0], learned[1], learned[2],
+                                             learned[3], options, functors, learners);
   return {outputs[0], {}, options.lse ? outputs[1] : at::Tensor()};
 }
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "fovea/ops/attend_normalisers.h"
+
 namespace fovea {
 
 std::optional<std::string_view> why_not_kernel(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -40,7 +42,8 @@ bool wants_gradient(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   const auto wants = [](const at::Tensor& t) { return t.defined() && t.requires_grad(); };
   const auto learns = [](const std::optional<at::Tensor>& t) { return t && t->requires_grad(); };
   return wants(q) || wants(k) || wants(v) || learns(options.bias) || learns(options.alibi_slopes) ||
-         learns(options.relative_table) || (options.functors && wants(options.functors->learned()));
+         learns(options.relative_table) || learns(sinks_of(options)) ||
+         (options.functors && wants(options.functors->learned()));
 }
 
 at::Tensor with_unit_stride(const at::Tensor& t) {

@@ -10,42 +10,50 @@
 #include "fovea/kernels/observe_args.h"
 #include "fovea/ops/attend_checks.h"
 #include "fovea/ops/attend_fused.h"
+#include "fovea/ops/attend_kernel_args.h"
+#include "fovea/ops/attend_normalisers.h"
 #include "fovea/ops/attend_observe_composed.h"
 #include "fovea/ops/call_functors.h"
 #include "fovea/ops/describe.h"
-#include "fovea/ops/attend_kernel_args.h"
 
 namespace fovea {
 namespace {
 
-[[noreturn]] void refuse(const std::string& rule, const std::string& found, const std::string& remedy) {
+[[noreturn]] void refuse_observe(const std::string& rule, const std::string& found,
+                                 const std::string& remedy) {
   throw usage_error("observe_attend", rule + "; found " + found + ". " + remedy);
+}
+
+void check_normaliser(const AttendOptions& options) {
+  if (has_lse(options.normaliser)) return;
+  refuse_observe("only weights of a softmax, with or without sink, can be observed",
+                 normaliser_name(options.normaliser), "Ask attend() for the weights themselves.");
 }
 
 void check_lse(const at::Tensor& q, const at::Tensor& lse) {
   const bool fits = lse.defined() && (lse.scalar_type() == at::kFloat || lse.scalar_type() == at::kDouble) &&
                     lse.sizes().equals(q.sizes().slice(0, 3)) && lse.device() == q.device();
   if (fits) return;
-  refuse("lse must be float or double, of shape (B, H, N) = " + describe_shape(q.sizes().slice(0, 3)) +
-             " and on the device of q",
-         describe(lse), "Take it from attend() with options.lse.");
+  refuse_observe("lse must be float or double, of shape (B, H, N) = " +
+                     describe_shape(q.sizes().slice(0, 3)) + " and on the device of q",
+                 describe(lse), "Take it from attend() with options.lse.");
 }
 
 void check_wanted(const at::Tensor& q, const at::Tensor& k, const AttendObservation& wanted) {
   const int64_t n = q.size(2), m = k.size(2);
   if (wanted.top_k && (*wanted.top_k < 1 || *wanted.top_k > m)) {
-    refuse("top_k must be in 1 ... M = " + std::to_string(m), std::to_string(*wanted.top_k),
-           "Ask for at most as many as there are keys.");
+    refuse_observe("top_k must be in 1 ... M = " + std::to_string(m), std::to_string(*wanted.top_k),
+                   "Ask for at most as many as there are keys.");
   }
   if (wanted.blocks && (wanted.blocks->queries < 1 || wanted.blocks->keys < 1)) {
-    refuse("the sizes of blocks must be at least 1",
-           describe_shape({wanted.blocks->queries, wanted.blocks->keys}),
-           "They are numbers of queries and keys.");
+    refuse_observe("the sizes of blocks must be at least 1",
+                   describe_shape({wanted.blocks->queries, wanted.blocks->keys}),
+                   "They are numbers of queries and keys.");
   }
   for (const int64_t row : wanted.rows) {
     if (row >= 0 && row < n) continue;
-    refuse("rows must be queries in [0, N) with N = " + std::to_string(n), std::to_string(row),
-           "Count from the first query.");
+    refuse_observe("rows must be queries in [0, N) with N = " + std::to_string(n), std::to_string(row),
+                   "Count from the first query.");
   }
 }
 
@@ -109,6 +117,7 @@ AttendObserved observe_fused(const at::Tensor& q, const at::Tensor& k, const Att
 AttendObserved observe_attend(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options,
                               const at::Tensor& lse, const AttendObservation& wanted) {
   check_attend(q, k, k, options);
+  check_normaliser(options);
   check_lse(q, lse);
   check_wanted(q, k, wanted);
   const at::NoGradGuard no_gradient;

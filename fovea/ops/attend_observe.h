@@ -37,8 +37,8 @@ struct AttendObserved {
   at::Tensor top_weights, top_keys;
   /// (B, H, M): sum_i P_ij, what each key receives; all together N, less the queries that see no key.
   at::Tensor received;
-  /// (B, H, ceil(N / queries), ceil(M / keys)): means of P over blocks; blocks at the edges are means of the pairs
-  /// that exist.
+  /// (B, H, ceil(N / queries), ceil(M / keys)): means of P over blocks; blocks at the edges are means of the
+  /// pairs that exist.
   at::Tensor blocks;
   /// (B, H, R, M): the weights of `rows`, in their order.
   at::Tensor rows;
@@ -48,11 +48,12 @@ struct AttendObserved {
 /// P_ij = exp(score_ij - lse_i), 0 where query i may not see key j, before dropout.
 /// q (B, H, N, D), k (B, Hkv, M, D) and options as attend() got them; lse (B, H, N) what it returned with
 /// options.lse. The lse of attention over more keys than these gives the weights that these have among all. A
-/// query whose lse is NaN or infinity gives NaN for what it sees, and no keys. No gradient; bits do not depend on
-/// the number of threads. A weight errs by about 2^-23 (|score| + |lse|) of itself, of bfloat16 by 1.1e-4 more, which
-/// lse errs by. Where the fused kernel cannot run (float64, head sizes over 256, other devices) the definition does, in
-/// O(B H N M) memory. Throws fovea::Error (usage) as attend(), on an lse of another shape, type or device, and on
-/// numbers of `wanted` out of range. O(B H N M D) time, a head a thread.
+/// query whose lse is NaN or infinity gives NaN for what it sees, and no keys. No gradient; bits do not
+/// depend on the number of threads. A weight errs by about 2^-23 (|score| + |lse|) of itself, of bfloat16
+/// by 1.1e-4 more, which lse errs by. Where the fused kernel cannot run (float64, head sizes over 256, other
+/// devices) the definition does, in O(B H N M) memory. Throws fovea::Error (usage) as attend(), on an lse of
+/// another shape, type or device, and on numbers of `wanted` out of range. O(B H N M D) time, a head a
+/// thread.
 AttendObserved observe_attend(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options,
                               const at::Tensor& lse, const AttendObservation& wanted);
 

@@ -72,7 +72,7 @@ void expect_right(const AttendCase& c) {
     }
     ASSERT_LE(error(got, exact, i),
               tolerance(c.type, std::min(c.queries, c.keys), i >= 3) + test::score_error(c))
-        << c.name() << " gradient of q, k, v, then bias, slopes, table: number " << i;
+        << c.name() << " gradient of q, k, v, then bias, slopes, table, sink: number " << i;
   }
 }
 
@@ -190,36 +190,45 @@ TEST(AttendBackward, TwiceDifferentiable) {
 TEST(AttendBackward, TheSameBitsOnAnyNumberOfThreads) {
   at::manual_seed(27);
   const int before = at::get_num_threads();
-  const Operands t = test::make_operands({2, 4, 2, 300, 300, 32, 32, at::kFloat, "BTHD", "none"});
+  const AttendCase c{2, 4, 2, 300, 300, 32, 32, at::kFloat, "BTHD", "sink_causal"};
+  const Operands t = test::make_operands(c);
+  const AttendOptions options = test::make_options(c);
   const at::Tensor grad_out = at::randn({2, 4, 300, 32});
   at::set_num_threads(1);
-  const Gradients one = gradients(t, grad_out, {});
+  const Gradients one = gradients(t, grad_out, options);
   for (const int threads : {2, 5}) {
     at::set_num_threads(threads);
-    const Gradients more = gradients(t, grad_out, {});
-    for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(one[i], more[i])) << threads;
+    const Gradients more = gradients(t, grad_out, options);
+    for (size_t i = 0; i < one.size(); ++i) EXPECT_TRUE(at::equal(one[i], more[i])) << threads;
   }
   at::set_num_threads(before);
 }
 
 // The last key is seen by no query; the rest keep their gradients bit for bit, and its own are 0.
+void expect_isolated(const AttendCase& c) {
+  const Operands t = test::make_operands(c);
+  const AttendOptions options = test::make_options(c);
+  const at::Tensor grad_out = at::randn({1, 4, 199, 32}).to(c.type);
+  const Gradients clean = gradients(t, grad_out, options);
+  for (const float poison : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    for (const at::Tensor& spoilt : {t.k, t.v}) {
+      const at::Tensor number = spoilt.select(2, 199).select(2, 3);
+      const at::Tensor kept = number.clone();
+      number.fill_(poison);
+      const Gradients got = gradients(t, grad_out, options);
+      for (size_t i = 0; i < got.size(); ++i) {
+        EXPECT_TRUE(at::equal(got[i], clean[i])) << c.name() << ' ' << poison << ' ' << i;
+      }
+      number.copy_(kept);
+    }
+  }
+}
+
 TEST(AttendBackward, WhatIsHiddenHasNoInfluence) {
   at::manual_seed(28);
   for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
-    const AttendCase c{1, 4, 2, 199, 200, 32, 32, type, "padded", "causal"};
-    const Operands t = test::make_operands(c);
-    const AttendOptions options = test::make_options(c);
-    const at::Tensor grad_out = at::randn({1, 4, 199, 32}).to(type);
-    const Gradients clean = gradients(t, grad_out, options);
-    for (const float poison : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
-      for (const at::Tensor& spoilt : {t.k, t.v}) {
-        const at::Tensor number = spoilt.select(2, 199).select(2, 3);
-        const at::Tensor kept = number.clone();
-        number.fill_(poison);
-        const Gradients got = gradients(t, grad_out, options);
-        for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(got[i], clean[i])) << poison << ' ' << i;
-        number.copy_(kept);
-      }
+    for (const char* functors : {"causal", "sink_causal", "sigmoid_causal"}) {
+      expect_isolated({1, 4, 2, 199, 200, 32, 32, type, "padded", functors});
     }
   }
 }

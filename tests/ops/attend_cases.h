@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "fovea/core/random.h"
@@ -36,10 +37,12 @@ inline const std::vector<std::string>& layouts() {
 
 inline const std::vector<std::string>& functor_names() {
   static const std::vector<std::string> all = {
-      "none",          "causal",    "bottom_right", "window",      "window_option", "dilated",  "prefix",
-      "global",        "lengths",   "segments",     "documents",   "blocks",        "mask",     "mask_keys",
-      "mask_queries",  "softcap",   "alibi",        "alibi_entry", "not_causal",    "relative", "bias",
-      "bias_expanded", "bias_keys", "bias_heads",   "everything"};
+      "none",       "causal",     "bottom_right", "window",        "window_option",  "dilated",
+      "prefix",     "global",     "lengths",      "segments",      "documents",      "blocks",
+      "mask",       "mask_keys",  "mask_queries", "softcap",       "alibi",          "alibi_entry",
+      "not_causal", "relative",   "bias",         "bias_expanded", "bias_keys",      "bias_heads",
+      "everything", "off_by_one", "sink_causal",  "sigmoid",       "sigmoid_causal", "sink_all",
+      "sigmoid_all"};
   return all;
 }
 
@@ -115,6 +118,20 @@ inline void add_everything(const AttendCase& c, AttendOptions& options) {
   options.seed = 1;
 }
 
+inline void add_normaliser(const AttendCase& c, AttendOptions& options) {
+  if (c.functors == "off_by_one") {
+    options.normaliser = SoftmaxSink{};
+    options.key_lengths = at::arange(c.batch) * 37 % (c.keys + 1);
+  }
+  if (c.functors == "sink_causal") options.normaliser = SoftmaxSink{at::randn({c.heads})};
+  if (c.functors == "sink_all") options.normaliser = SoftmaxSink{at::randn({c.heads}).to(c.type)};
+  if (c.functors == "sigmoid" || c.functors == "sigmoid_causal") options.normaliser = Sigmoid{};
+  if (c.functors == "sigmoid_all") options.normaliser = Sigmoid{-4.0};
+  if (c.functors == "sink_causal" || c.functors == "sigmoid_causal") {
+    options.causal = CausalAlignment::top_left;
+  }
+}
+
 inline AttendOptions make_options(const AttendCase& c) {
   AttendOptions options;
   const auto n = static_cast<int32_t>(c.queries), m = static_cast<int32_t>(c.keys);
@@ -147,7 +164,8 @@ inline AttendOptions make_options(const AttendCase& c) {
     options.seed = 12345678901234567u;
     options.causal = CausalAlignment::top_left;
   }
-  if (c.functors == "everything") add_everything(c, options);
+  if (c.functors == "everything" || c.functors.ends_with("_all")) add_everything(c, options);
+  add_normaliser(c, options);
   add_dense(c, options);
   return options;
 }
@@ -183,6 +201,8 @@ inline std::vector<std::optional<at::Tensor>*> learnable(AttendOptions& options)
   for (auto* t : {&options.bias, &options.alibi_slopes, &options.relative_table}) {
     if (t->has_value() && (*t)->size(-1) > 1) all.push_back(t);
   }
+  auto* sink = std::get_if<SoftmaxSink>(&options.normaliser);
+  if (sink && sink->scores) all.push_back(&sink->scores);
   return all;
 }
 

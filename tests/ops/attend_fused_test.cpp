@@ -108,7 +108,8 @@ TEST(AttendFused, WhatIsHiddenHasNoInfluence) {
   at::manual_seed(17);
   const float infinity = std::numeric_limits<float>::infinity();
   for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
-    for (const char* functors : {"causal", "window", "dilated", "global", "segments", "prefix"}) {
+    for (const char* functors :
+         {"causal", "window", "dilated", "global", "segments", "prefix", "sink_causal", "sigmoid_causal"}) {
       const AttendCase c{1, 4, 2, 200, 200, 32, 32, type, "padded", functors};
       test::expect_isolated(attend_fused, c, {133, false, std::nanf("")});
       for (const float poison : {std::nanf(""), infinity, -infinity}) {
@@ -131,7 +132,8 @@ TEST(AttendFused, ASpoiltQuerySpoilsItsOwnRow) {
 
 TEST(AttendFused, LogSumExp) {
   at::manual_seed(19);
-  for (const char* functors : {"none", "window", "lengths", "everything"}) {
+  for (const char* functors :
+       {"none", "window", "lengths", "everything", "off_by_one", "sink_causal", "sink_all"}) {
     const AttendCase c{2, 4, 2, 100, 77, 32, 32, at::kFloat, "contiguous", functors};
     const Operands t = test::make_operands(c);
     AttendOptions options = test::make_options(c);
@@ -171,6 +173,11 @@ TEST(AttendFused, RefusesWhatItCannotDoAndSaysWhy) {
   EXPECT_EQ(refusal(q, weights), "the weights are asked for");
   EXPECT_EQ(refusal(q.to(at::kDouble), {}), "the type is not float32, bfloat16 or float16");
   EXPECT_EQ(refusal(at::randn({1, 1, 2, 257}), {}), "a head size is not in 1 ... 256");
+  AttendOptions sparse;
+  sparse.normaliser = Sparsemax{};
+  EXPECT_EQ(refusal(q, sparse), "the normaliser is sparsemax");
+  sparse.normaliser = Entmax15{};
+  EXPECT_EQ(refusal(q, sparse), "the normaliser is entmax15");
 }
 
 int64_t resident_bytes() {

@@ -42,8 +42,8 @@ AttendObserved exact_observed(const Operands& t, const AttendOptions& options,
   return observe_composed(q, k, exact, attend(q, k, v, with_lse(exact)).lse, wanted);
 }
 
-// The relative error of a weight. Scores and lse err by a few 2^-24 of their sizes; that of bfloat16 sums powers that
-// err by 1.1e-4.
+// The relative error of a weight. Scores and lse err by a few 2^-24 of their sizes; that of bfloat16 sums
+// powers that err by 1.1e-4.
 double weight_error(const AttendCase& c) {
   return 1e-5 + (c.type == at::kBFloat16 ? 1.1e-4 : 0.0) + test::score_error(c);
 }
@@ -58,7 +58,8 @@ void expect_near(const at::Tensor& got, const at::Tensor& exact, double relative
   ASSERT_LE(excess.max().item<double>(), 0.0) << what;
 }
 
-// Keys may change places where weights are equal but for rounding: their exact weights are those of the right ones.
+// Keys may change places where weights are equal but for rounding: their exact weights are those of the right
+// ones.
 void expect_keys(const at::Tensor& got, const at::Tensor& exact_keys, const at::Tensor& exact_weights,
                  const AttendCase& c) {
   ASSERT_EQ(got.sizes(), exact_keys.sizes()) << c.name();
@@ -265,7 +266,8 @@ TEST(AttendObserve, PartsOfTheKeysShareALogSumExp) {
   }
 }
 
-// Each observation by itself is the one made among all, dropout or not; nothing is told that was not asked for.
+// Each observation by itself is the one made among all, dropout or not; nothing is told that was not asked
+// for.
 TEST(AttendObserve, OneAtATime) {
   at::manual_seed(69);
   const AttendCase c{1, 2, 1, 520, 300, 16, 16, at::kFloat, "contiguous", "causal"};
@@ -339,18 +341,23 @@ TEST(AttendObserve, RefusesWhatDoesNotFit) {
   many.top_k = 6;
   blocks.blocks = ObservedBlocks{0, 4};
   rows.rows = {0, 5};
-  EXPECT_EQ(refusal(lse, none),
-            "[observe_attend] top_k must be in 1 ... M = 5; found 0. Ask for at most as many as there are keys.");
-  EXPECT_EQ(refusal(lse, many),
-            "[observe_attend] top_k must be in 1 ... M = 5; found 6. Ask for at most as many as there are keys.");
+  EXPECT_EQ(
+      refusal(lse, none),
+      "[observe_attend] top_k must be in 1 ... M = 5; found 0. Ask for at most as many as there are keys.");
+  EXPECT_EQ(
+      refusal(lse, many),
+      "[observe_attend] top_k must be in 1 ... M = 5; found 6. Ask for at most as many as there are keys.");
   EXPECT_EQ(refusal(lse, blocks),
-            "[observe_attend] the sizes of blocks must be at least 1; found (0, 4). They are numbers of queries and "
+            "[observe_attend] the sizes of blocks must be at least 1; found (0, 4). They are numbers of "
+            "queries and "
             "keys.");
-  EXPECT_EQ(refusal(lse, rows),
-            "[observe_attend] rows must be queries in [0, N) with N = 5; found 5. Count from the first query.");
-  EXPECT_EQ(refusal(lse.unsqueeze(3), {}),
-            "[observe_attend] lse must be float or double, of shape (B, H, N) = (1, 2, 5) and on the device of q; "
-            "found (1, 2, 5, 1) float cpu. Take it from attend() with options.lse.");
+  EXPECT_EQ(
+      refusal(lse, rows),
+      "[observe_attend] rows must be queries in [0, N) with N = 5; found 5. Count from the first query.");
+  EXPECT_EQ(
+      refusal(lse.unsqueeze(3), {}),
+      "[observe_attend] lse must be float or double, of shape (B, H, N) = (1, 2, 5) and on the device of q; "
+      "found (1, 2, 5, 1) float cpu. Take it from attend() with options.lse.");
   EXPECT_NE(refusal({}, {}), "");
   EXPECT_EQ(refusal(lse, {}), "");
 }

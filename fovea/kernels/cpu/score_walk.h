@@ -41,8 +41,8 @@ struct ScoreArgs {
   TilePrograms programs;
 };
 
-/// The scores of the queries [q0, q0 + rows()) of one head, walked over its keys. T is the operands' type, C that of
-/// the products. One a thread.
+/// The scores of the queries [q0, q0 + rows()) of one head, walked over its keys. T is the operands' type, C
+/// that of the products. One a thread.
 template <class T, class C>
 class ScoreWalk {
  public:
@@ -65,9 +65,9 @@ class ScoreWalk {
     pack_padded(rows_of<T>(args_.q, batch, head, q0, rows_, args_.n.dim), q_.get());
   }
 
-  /// visit(k0, run, factor) for each tile in rising order of keys, with its scores() shaped: hidden pairs and keys
-  /// that only pad the tile are -inf, and `factor` > 0 takes the others to units of log2. Rows past the run's are
-  /// left over.
+  /// visit(k0, run, factor) for each tile in rising order of keys, with its scores() shaped: hidden pairs and
+  /// keys that only pad the tile are -inf, and `factor` > 0 takes the others to units of log2. Rows past the
+  /// run's are left over.
   template <class Visit>
   void for_each_run(const Visit& visit) {
     for (int64_t k0 = 0; k0 < args_.n.keys; k0 += kBlock) {

@@ -39,8 +39,8 @@ class SoftmaxSum {
         state_(3 * rows),
         kept_(args.dropout.threshold ? rows * columns / 16 : 0) {}
 
-  /// Begins a block of a head. A sink is the first score that a row sees; the weights of a sigmoid are taken as
-  /// they are.
+  /// Begins a block of a head. A sink is the first score that a row sees; the weights of a sigmoid are taken
+  /// as they are.
   void clear(int64_t head) {
     const float* sinks = args_.normaliser.sinks;
     float first = sinks ? sinks[head] * kLog2E : -kInfinity;

@@ -1,0 +1,156 @@
+#include "fovea/ops/attend_normalisers.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/logaddexp.h>
+#include <ATen/ops/logsumexp.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <tuple>
+#include <variant>
+
+namespace fovea {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// (H), as the scores are.
+at::Tensor sink_scores(const SoftmaxSink& sink, const at::Tensor& scores) {
+  const auto options = scores.options().requires_grad(false);
+  return sink.scores ? sink.scores->to(options) : at::zeros({scores.size(1)}, options);
+}
+
+// Over rows that see a key, hidden scores being -inf.
+
+at::Tensor weights_of(const Softmax&, const at::Tensor& scores) { return at::softmax(scores, -1); }
+
+at::Tensor weights_of(const SoftmaxSink& sink, const at::Tensor& scores) {
+  const auto shape = scores.sizes();
+  const at::Tensor column =
+      sink_scores(sink, scores).view({1, -1, 1, 1}).expand({shape[0], shape[1], shape[2], 1});
+  return at::softmax(at::cat({scores, column}, -1), -1).narrow(-1, 0, shape[3]);
+}
+
+at::Tensor weights_of(const Sigmoid& sigmoid, const at::Tensor& scores) {
+  return at::sigmoid(scores + sigmoid_bias(sigmoid, scores.size(-1)));
+}
+
+// Scores less their row's largest, which changes no weight of the normalisers below and keeps their digits.
+at::Tensor below_largest(const at::Tensor& scores) { return scores - scores.detach().amax(-1, true); }
+
+struct Sorted {
+  at::Tensor scores, ranks;  // descending, and 1 ... M
+};
+
+Sorted sorted(const at::Tensor& scores) {
+  return {std::get<0>(scores.sort(-1, /*descending=*/true)),
+          at::arange(1, scores.size(-1) + 1, scores.options())};
+}
+
+// Of the thresholds that the `kept` highest scores would have, for each such count, the row's.
+at::Tensor threshold(const at::Tensor& thresholds, const at::Tensor& kept) {
+  return thresholds.gather(-1, kept.sum(-1, /*keepdim=*/true).sub(1).clamp_min(0));
+}
+
+// Which scores exceed their row's threshold; all of a row with NaN, so that it stays NaN.
+at::Tensor exceed(const at::Tensor& scores, const at::Tensor& threshold) {
+  return (scores <= threshold).logical_not();
+}
+
+at::Tensor sparsemax_support(const at::Tensor& scores) {
+  const at::NoGradGuard no_grad;
+  const Sorted s = sorted(scores);
+  const at::Tensor thresholds = (s.scores.cumsum(-1) - 1) / s.ranks;
+  return exceed(scores, threshold(thresholds, s.scores > thresholds));
+}
+
+// `halves`: scores / 2.
+at::Tensor entmax15_support(const at::Tensor& halves) {
+  const at::NoGradGuard no_grad;
+  const Sorted s = sorted(halves);
+  const at::Tensor mean = s.scores.cumsum(-1) / s.ranks;
+  const at::Tensor variance = s.scores.square().cumsum(-1) / s.ranks - mean.square();
+  const at::Tensor thresholds = mean - (1 / s.ranks - variance).clamp_min(0).sqrt();
+  return exceed(halves, threshold(thresholds, thresholds <= s.scores));
+}
+
+// The sum over each row's support, whose other entries may be -inf.
+at::Tensor sum_over(const at::Tensor& support, const at::Tensor& numbers) {
+  return at::where(support, numbers, 0.0).sum(-1, /*keepdim=*/true);
+}
+
+// Given the support, the threshold is a smooth function of the scores: differentiated as it stands, it gives
+// the Jacobian of the papers, of any order.
+at::Tensor weights_of(const Sparsemax&, const at::Tensor& scores) {
+  if (scores.numel() == 0) return scores;
+  const at::Tensor z = below_largest(scores), support = sparsemax_support(z.detach());
+  const at::Tensor threshold = (sum_over(support, z) - 1) / support.sum(-1, /*keepdim=*/true);
+  return at::where(support, z - threshold, 0.0).clamp_min(0);
+}
+
+at::Tensor weights_of(const Entmax15&, const at::Tensor& scores) {
+  if (scores.numel() == 0) return scores;
+  const at::Tensor x = below_largest(scores) / 2, support = entmax15_support(x.detach());
+  const at::Tensor count = support.sum(-1, /*keepdim=*/true), mean = sum_over(support, x) / count;
+  const at::Tensor spread = at::where(support, x - mean, 0.0).square().sum(-1, /*keepdim=*/true);
+  // 1 - spread = count (mean - threshold)^2 > 0 but for rounding.
+  const at::Tensor threshold = mean - ((1 - spread) / count).clamp_min(1e-30).sqrt();
+  return at::where(support, x - threshold, 0.0).square();
+}
+
+}  // namespace
+
+const char* normaliser_name(const AttendNormaliser& normaliser) {
+  constexpr const char* kNames[] = {"softmax", "softmax with sink", "sigmoid", "sparsemax", "entmax15"};
+  static_assert(std::size(kNames) == std::variant_size_v<AttendNormaliser>);
+  return kNames[normaliser.index()];
+}
+
+bool has_lse(const AttendNormaliser& normaliser) {
+  return std::holds_alternative<Softmax>(normaliser) || std::holds_alternative<SoftmaxSink>(normaliser);
+}
+
+std::optional<at::Tensor> sinks_of(const AttendOptions& options) {
+  const auto* sink = std::get_if<SoftmaxSink>(&options.normaliser);
+  return sink ? sink->scores : std::nullopt;
+}
+
+double sigmoid_bias(const Sigmoid& sigmoid, int64_t keys) {
+  return sigmoid.bias.value_or(-std::log(static_cast<double>(std::max<int64_t>(keys, 1))));
+}
+
+at::Tensor normalise(const AttendNormaliser& normaliser, const at::Tensor& scores,
+                     const at::Tensor& allowed) {
+  const auto weights = [&](const at::Tensor& shown) {
+    return std::visit([&](const auto& by) { return weights_of(by, shown); }, normaliser);
+  };
+  if (!allowed.defined()) return weights(scores);
+  const at::Tensor hidden = allowed.logical_not(), empty = hidden.all(-1, /*keepdim=*/true);
+  // A row without any key would be NaN forward and backward; it gets scores that are not, and no weights.
+  return weights(at::where(hidden, at::where(empty, 0.0, -kInfinity), scores)).masked_fill(hidden, 0.0);
+}
+
+at::Tensor log_sum_exp(const AttendNormaliser& normaliser, const at::Tensor& scores,
+                       const at::Tensor& allowed) {
+  at::Tensor sums;
+  if (allowed.defined()) {
+    const at::Tensor hidden = allowed.logical_not().expand(scores.sizes()),
+                     empty = hidden.all(-1, /*keepdim=*/true);
+    sums = at::logsumexp(scores.masked_fill(hidden & empty.logical_not(), -kInfinity), -1)
+               .masked_fill(empty.squeeze(-1), -kInfinity);
+  } else {
+    sums = at::logsumexp(scores, -1);
+  }
+  const auto* sink = std::get_if<SoftmaxSink>(&normaliser);
+  return sink ? at::logaddexp(sums, sink_scores(*sink, scores).view({1, -1, 1})) : sums;
+}
+
+}  // namespace fovea
