@@ -78,7 +78,7 @@ void expect_right(const AttendCase& c) {
 
 TEST(AttendBackward, EqualsTheDefinition) {
   at::manual_seed(21);
-  for (const auto& c : test::random_cases(scaled(100), 29)) {
+  for (const auto& c : test::random_cases(scaled(100), 29, test::fused_names())) {
     expect_right(c);
     if (HasFatalFailure()) return;
   }
@@ -86,7 +86,7 @@ TEST(AttendBackward, EqualsTheDefinition) {
 
 TEST(AttendBackward, EveryFunctorWithEveryLayout) {
   at::manual_seed(22);
-  for (const auto& functors : test::functor_names()) {
+  for (const auto& functors : test::fused_names()) {
     for (const auto& layout : test::layouts()) {
       expect_right({2, 2, 1, 290, 333, 24, 40, at::kFloat, layout, functors});
       if (HasFatalFailure()) return;

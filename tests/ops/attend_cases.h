@@ -35,14 +35,26 @@ inline const std::vector<std::string>& layouts() {
   return all;
 }
 
+/// Of softmax without dropout.
 inline const std::vector<std::string>& functor_names() {
   static const std::vector<std::string> all = {
-      "none",       "causal",     "bottom_right", "window",        "window_option",  "dilated",
-      "prefix",     "global",     "lengths",      "segments",      "documents",      "blocks",
-      "mask",       "mask_keys",  "mask_queries", "softcap",       "alibi",          "alibi_entry",
-      "not_causal", "relative",   "bias",         "bias_expanded", "bias_keys",      "bias_heads",
-      "everything", "off_by_one", "sink_causal",  "sigmoid",       "sigmoid_causal", "sink_all",
-      "sigmoid_all"};
+      "none",          "causal",    "bottom_right", "window",      "window_option", "dilated",  "prefix",
+      "global",        "lengths",   "segments",     "documents",   "blocks",        "mask",     "mask_keys",
+      "mask_queries",  "softcap",   "alibi",        "alibi_entry", "not_causal",    "relative", "bias",
+      "bias_expanded", "bias_keys", "bias_heads",   "everything"};
+  return all;
+}
+
+/// Dropout, and the other normalisers that the fused kernel has.
+inline const std::vector<std::string>& fused_only_names() {
+  static const std::vector<std::string> all = {"dropout", "off_by_one",     "sink_causal", "sink_all",
+                                               "sigmoid", "sigmoid_causal", "sigmoid_all"};
+  return all;
+}
+
+inline std::vector<std::string> fused_names() {
+  auto all = functor_names();
+  all.insert(all.end(), fused_only_names().begin(), fused_only_names().end());
   return all;
 }
 
@@ -171,7 +183,8 @@ inline AttendOptions make_options(const AttendCase& c) {
 }
 
 /// `count` cases, each axis drawn by itself; the same for the same seed.
-inline std::vector<AttendCase> random_cases(int64_t count, uint64_t seed) {
+inline std::vector<AttendCase> random_cases(int64_t count, uint64_t seed,
+                                            const std::vector<std::string>& functors = functor_names()) {
   Random random(seed);
   const auto draw = [&random](const auto& values) { return values[random.below(std::size(values))]; };
   const std::vector<int64_t> lengths = {0, 1, 15, 16, 17, 63, 64, 100, 257, 1000};
@@ -190,7 +203,7 @@ inline std::vector<AttendCase> random_cases(int64_t count, uint64_t seed) {
                      .value_dim = random.below(3) == 0 ? draw(dims) : dim,
                      .type = draw(types),
                      .layout = draw(layouts()),
-                     .functors = draw(functor_names())});
+                     .functors = draw(functors)});
   }
   return cases;
 }

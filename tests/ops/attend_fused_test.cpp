@@ -32,7 +32,7 @@ void expect_right(const AttendCase& c) {
 
 TEST(AttendFused, EqualsTheDefinition) {
   at::manual_seed(11);
-  for (const auto& c : test::random_cases(scaled(100), 17)) {
+  for (const auto& c : test::random_cases(scaled(100), 17, test::fused_names())) {
     expect_right(c);
     if (HasFatalFailure()) return;
   }
@@ -40,7 +40,7 @@ TEST(AttendFused, EqualsTheDefinition) {
 
 TEST(AttendFused, EveryFunctorWithEveryLayout) {
   at::manual_seed(12);
-  for (const auto& functors : test::functor_names()) {
+  for (const auto& functors : test::fused_names()) {
     for (const auto& layout : test::layouts()) {
       expect_right({2, 2, 1, 290, 333, 24, 40, at::kFloat, layout, functors});
       if (HasFatalFailure()) return;
@@ -90,7 +90,7 @@ TEST(AttendFused, UserFunctorsNeedNoCompilerFlag) {
 TEST(AttendFused, TheSameBitsOnAnyNumberOfThreads) {
   at::manual_seed(16);
   const int before = at::get_num_threads();
-  for (const auto& c : test::random_cases(scaled(20), 23)) {
+  for (const auto& c : test::random_cases(scaled(20), 23, test::fused_names())) {
     const Operands t = test::make_operands(c);
     const AttendOptions options = test::make_options(c);
     at::set_num_threads(1);
