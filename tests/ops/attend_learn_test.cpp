@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -86,7 +87,7 @@ TEST(AttendLearn, AFunctorThatDoesNotSayHowRunsComposed) {
   AttendOptions options;
   options.functors = bind(Unlearned{float_table(at::ones({2}).requires_grad_())});
   EXPECT_EQ(attend_choice(q, q, q, options).refusals.back(), "fused: a functor's table wants a gradient");
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   EXPECT_NE(attend_choice(q, q, q, options).name, "composed");
 }
 
