@@ -1,5 +1,6 @@
 #include "fovea/data/transform.h"
 
+#include <ATen/ops/zeros.h>
 #include <zlib.h>
 
 #include <map>
