@@ -21,6 +21,13 @@ Isa detected_isa();
 /// Throws Error (usage) when FOVEA_ISA names no set or one that this CPU lacks.
 Isa active_isa();
 
+/// That of its three arguments which is written for active_isa(). Errors as active_isa().
+template <class T>
+T for_active_isa(T baseline, T avx2, T avx512) {
+  const Isa isa = active_isa();
+  return isa >= Isa::avx512 ? avx512 : isa >= Isa::avx2 ? avx2 : baseline;
+}
+
 /// Feature names of the CPU that matter here ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", ...).
 std::vector<std::string> cpu_features();
 

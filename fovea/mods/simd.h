@@ -10,6 +10,8 @@
 // instruction set has the same target and the attribute flatten, into which functors and operators inline. N
 // = 4 is the x86-64 baseline, 8 is AVX2, 16 is AVX-512.
 
+#include "fovea/core/isa_target.h"
+
 namespace fovea::simd {
 
 template <int N>
@@ -36,19 +38,19 @@ inline float to_float(int32_t x) { return static_cast<float>(x); }
 }  // namespace fovea::simd
 
 #define FOVEA_LANES 4
-#define FOVEA_TARGET
+#define FOVEA_TARGET FOVEA_TARGET_BASELINE
 #include "fovea/mods/simd_ops.inl"
 #undef FOVEA_LANES
 #undef FOVEA_TARGET
 
 #define FOVEA_LANES 8
-#define FOVEA_TARGET __attribute__((target("avx2,fma")))
+#define FOVEA_TARGET FOVEA_TARGET_AVX2
 #include "fovea/mods/simd_ops.inl"
 #undef FOVEA_LANES
 #undef FOVEA_TARGET
 
 #define FOVEA_LANES 16
-#define FOVEA_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
+#define FOVEA_TARGET FOVEA_TARGET_AVX512
 #include "fovea/mods/simd_ops.inl"
 #undef FOVEA_LANES
 #undef FOVEA_TARGET

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "fovea/core/isa.h"
+#include "fovea/core/isa_target.h"
 #include "fovea/mods/dual.h"
 #include "fovea/mods/functors.h"
 #include "fovea/mods/mask.h"
@@ -43,7 +44,7 @@ struct LearnSums {
 struct TileProgram {
   const void* functors = nullptr;
   /// Rows are queries (the forward), and rows are keys (the backward).
-  TileFace plain, transposed;
+  TileFace plain = {}, transposed = {};
   Cover (*cover)(const void*, const TileRange&) = nullptr;
   /// The score adds what does not depend on it: its slope is 1, and `slopes` stay as they are.
   bool only_adds = false;
@@ -52,7 +53,7 @@ struct TileProgram {
   /// given. Programs that follow one that learns only add.
   void (*learn)(const void*, const ScoreTile&, float* sums) = nullptr;
   bool learns_from_scores = false;
-  LearnSums sums;
+  LearnSums sums = {};
 };
 
 namespace tile {
@@ -125,9 +126,9 @@ void learn_tile(const F& functors, const ScoreTile& t, const TableSums& sums) {
     const F& functors = *static_cast<const F*>(f);                                                         \
     learn_tile<lanes>(functors, t, {sums, functors.score.learned().size});                                 \
   }
-FOVEA_TILE_ENTRY(4, )
-FOVEA_TILE_ENTRY(8, __attribute__((target("avx2,fma"))))
-FOVEA_TILE_ENTRY(16, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))))
+FOVEA_TILE_ENTRY(4, FOVEA_TARGET_BASELINE)
+FOVEA_TILE_ENTRY(8, FOVEA_TARGET_AVX2)
+FOVEA_TILE_ENTRY(16, FOVEA_TARGET_AVX512)
 #undef FOVEA_TILE_ENTRY
 
 template <class F>
@@ -136,18 +137,14 @@ Cover cover(const void* f, const TileRange& range) {
 }
 
 template <class Score, class M, bool kTransposed>
-TileFace face(Isa isa) {
+TileFace face() {
   using F = Functors<Score, M>;
   TileFace face;
   if constexpr (!std::is_same_v<Score, Identity>) {
-    face.score = isa >= Isa::avx512 ? score_16<F, kTransposed>
-                 : isa >= Isa::avx2 ? score_8<F, kTransposed>
-                                    : score_4<F, kTransposed>;
+    face.score = for_active_isa(score_4<F, kTransposed>, score_8<F, kTransposed>, score_16<F, kTransposed>);
   }
   if constexpr (!std::is_same_v<M, All>) {
-    face.mask = isa >= Isa::avx512 ? mask_16<F, kTransposed>
-                : isa >= Isa::avx2 ? mask_8<F, kTransposed>
-                                   : mask_4<F, kTransposed>;
+    face.mask = for_active_isa(mask_4<F, kTransposed>, mask_8<F, kTransposed>, mask_16<F, kTransposed>);
   }
   return face;
 }
@@ -157,17 +154,14 @@ TileFace face(Isa isa) {
 /// The program of `functors` for the active instruction set. O(1).
 template <class Score, class M>
 TileProgram tile_program(const Functors<Score, M>& functors) {
-  const Isa isa = active_isa();
   TileProgram program;
   program.functors = &functors;
-  program.plain = tile::face<Score, M, false>(isa);
-  program.transposed = tile::face<Score, M, true>(isa);
+  program.plain = tile::face<Score, M, false>();
+  program.transposed = tile::face<Score, M, true>();
   if constexpr (!std::is_same_v<M, All>) program.cover = tile::cover<Functors<Score, M>>;
   if constexpr (LearningScore<Score>) {
     using F = Functors<Score, M>;
-    program.learn = isa >= Isa::avx512 ? tile::learn_16<F>
-                    : isa >= Isa::avx2 ? tile::learn_8<F>
-                                       : tile::learn_4<F>;
+    program.learn = for_active_isa(tile::learn_4<F>, tile::learn_8<F>, tile::learn_16<F>);
     program.learns_from_scores = true;
   }
   return program;

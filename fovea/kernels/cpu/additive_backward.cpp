@@ -8,16 +8,16 @@
 #include "fovea/kernels/cpu/additive_tile.h"
 #include "fovea/kernels/cpu/buffer.h"
 #include "fovea/kernels/cpu/gradient_rows.h"
+#include "fovea/kernels/cpu/gradient_walk.h"
 #include "fovea/kernels/cpu/pack.h"
 #include "fovea/kernels/cpu/packed_queries.h"
 #include "fovea/kernels/cpu/parallel.h"
 #include "fovea/kernels/cpu/tile_product.h"
-#include "fovea/kernels/cpu/tile_programs.h"
 
 namespace fovea::kernels {
 namespace {
 
-constexpr int64_t kKeyBlock = 128, kMostParts = 16;
+constexpr int64_t kKeyBlock = GradientWalk::kKeyBlock, kMostParts = 16;
 
 // Each head's keys are split into parts, the tasks, by the sizes alone: the order of all sums is then fixed.
 struct Parts {
@@ -57,15 +57,12 @@ class PartGradient {
         parts_(parts),
         kernels_(gradient_kernels(Type::f32)),
         queries_(args_),
+        walk_(args_, Queries::block(args_.n.queries)),
         tile_(kKeyBlock, Queries::kBlock, args_.n.dim),
         query_base_(round_up(args_.n.queries, 16)),
         values_(kKeyBlock * args_.n.value_dim),
-        grad_v_(kKeyBlock * args_.n.value_dim),
-        scores_(kTile),
-        grad_(kTile),
-        has_slopes_(has_slopes(args_.programs)),
-        slopes_(has_slopes_ ? kTile : 0) {
-    std::fill(scores_.get(), scores_.get() + kTile, 0.0f);
+        grad_v_(kKeyBlock * args_.n.value_dim) {
+    std::fill_n(walk_.scores(), walk_.size(), 0.0f);
   }
 
   void run(int64_t batch, int64_t head, int64_t part) {
@@ -89,12 +86,10 @@ class PartGradient {
       const float* other = sum + part * parts_.queries;
       for (int64_t i = 0; i < parts_.queries; ++i) sum[i] += other[i];
     }
-    store_queries(sum, batch, head);
+    queries_.store_gradient(sum, batch, head, weight_factor(head));
   }
 
  private:
-  static constexpr int64_t kTile = kKeyBlock * Queries::kBlock;
-
   // Once for neighbouring parts of one head.
   void load_queries(int64_t batch, int64_t head) {
     if (batch == batch_ && head == head_) return queries_.clear_gradient();
@@ -108,120 +103,65 @@ class PartGradient {
   }
 
   void load_keys(int64_t k0) {
-    k0_ = k0;
-    count_ = std::min(kKeyBlock, args_.n.keys - k0);
-    height_ = round_up(count_, 16);
-    tile_.load(rows_of<T>(args_.k, batch_, head_, k0, count_, args_.n.dim));
+    walk_.load(batch_, head_, k0);
+    tile_.load(rows_of<T>(args_.k, batch_, head_, k0, walk_.keys(), args_.n.dim));
     tile_.clear_row_sums();
-    pack_padded(rows_of<T>(args_.v, batch_, head_, k0, count_, args_.n.value_dim), values_.get());
-    std::fill(grad_v_.get(), grad_v_.get() + height_ * args_.n.value_dim, 0.0f);
+    pack_padded(rows_of<T>(args_.v, batch_, head_, k0, walk_.keys(), args_.n.value_dim), values_.get());
+    std::fill(grad_v_.get(), grad_v_.get() + walk_.height() * args_.n.value_dim, 0.0f);
   }
 
   void visit(int64_t q0) {
-    TileRange seen{q0,
-                   std::min(q0 + Queries::kBlock, args_.n.queries),
-                   k0_,
-                   k0_ + count_,
-                   static_cast<int32_t>(batch_),
-                   static_cast<int32_t>(head_)};
-    const Cover covered = cover(args_.programs, seen);
-    if (covered == Cover::skip) return;
-    if (covered == Cover::partial) seen = seen_queries(args_.programs, seen);
-    if (seen.q0 == seen.q1) return;
-    q0_ = seen.q0;
-    columns_ = std::min(round_up(seen.q1 - q0_, 16), queries_.width(q0) - (q0_ - q0));
-    weigh(q0, seen, covered == Cover::partial);
+    if (!walk_.move(q0, queries_.width(q0))) return;
+    weigh(q0);
     differentiate(q0);
   }
 
   AdditiveColumns query_columns(int64_t q0) const {
-    return {queries_.q_columns(q0, q0_ - q0), queries_.width(q0), query_base_.get() + q0_,
-            static_cast<int32_t>(columns_)};
+    return {queries_.q_columns(q0, walk_.q0() - q0), queries_.width(q0), query_base_.get() + walk_.q0(),
+            static_cast<int32_t>(walk_.columns())};
   }
 
   // P^T of the tile, and what it adds to the gradient of the values.
-  void weigh(int64_t q0, const TileRange& seen, bool partial) {
-    tile_.scores(query_columns(q0), scores_.get(), columns_);
-    kernels_.weights(shape(seen, partial), queries_.lse(q0_));
-    const int64_t value_dim = args_.n.value_dim;
-    const TileProduct value{height_, value_dim, columns_, columns_, value_dim, value_dim};
-    value(scores_.get(), queries_.g_rows(q0_), grad_v_.get());
-    queries_.spread_poison(q0, {scores_.get(), q0_, count_, columns_}, grad_v_.get());
+  void weigh(int64_t q0) {
+    const int64_t columns = walk_.columns(), value_dim = args_.n.value_dim;
+    tile_.scores(query_columns(q0), walk_.scores(), columns);
+    kernels_.weights(walk_.shape(), queries_.lse(walk_.q0()));
+    const TileProduct value{walk_.height(), value_dim, columns, columns, value_dim, value_dim};
+    value(walk_.scores(), queries_.g_rows(walk_.q0()), grad_v_.get());
+    queries_.spread_poison(q0, {walk_.scores(), walk_.q0(), walk_.keys(), columns}, grad_v_.get());
   }
 
   // dS^T, and what it adds to the other gradients.
   void differentiate(int64_t q0) {
-    const int64_t width = queries_.width(q0), value_dim = args_.n.value_dim;
-    const TileProduct weight{height_, columns_, value_dim, value_dim, width, columns_, /*add=*/false};
-    weight(values_.get(), queries_.g_columns(q0, q0_ - q0), grad_.get());
-    kernels_.scores(tile(), queries_.delta(q0_));
-    for (int64_t r = 0; r < count_; ++r) grad_sum_ += sum_of(grad_.get() + r * columns_, columns_);
-    tile_.add_gradients(query_columns(q0), grad_.get(), columns_, queries_.grad(q0) + (q0_ - q0), width);
+    const int64_t width = queries_.width(q0), value_dim = args_.n.value_dim, columns = walk_.columns();
+    const TileProduct weight{walk_.height(), columns, value_dim, value_dim, width, columns, /*add=*/false};
+    weight(values_.get(), queries_.g_columns(q0, walk_.q0() - q0), walk_.grad());
+    kernels_.scores(walk_.tile(), queries_.delta(walk_.q0()));
+    for (int64_t r = 0; r < walk_.keys(); ++r) grad_sum_ += sum_of(walk_.grad() + r * columns, columns);
+    tile_.add_gradients(query_columns(q0), walk_.grad(), columns, queries_.grad(q0) + (walk_.q0() - q0),
+                        width);
   }
 
-  GradientTile shape(const TileRange& seen, bool partial) const {
-    if (has_slopes_) std::fill(slopes_.get(), slopes_.get() + count_ * columns_, 1.0f);
-    const ScoreTile transposed{scores_.get(),
-                               slopes_.get(),
-                               columns_,
-                               static_cast<int32_t>(q0_),
-                               static_cast<int32_t>(k0_),
-                               static_cast<int32_t>(count_),
-                               static_cast<int32_t>(columns_),
-                               static_cast<int32_t>(batch_),
-                               static_cast<int32_t>(head_)};
-    GradientTile shaped = tile();
-    shaped.factor =
-        shape_scores(args_.programs, &TileProgram::transposed, transposed, seen, partial, args_.scale);
-    return shaped;
-  }
-
-  GradientTile tile() const {
-    return {.scores = scores_.get(),
-            .grad = grad_.get(),
-            .slopes = has_slopes_ ? slopes_.get() : nullptr,
-            .results = nullptr,
-            .weights_bf16 = nullptr,
-            .grad_bf16 = nullptr,
-            .grad_pairs = nullptr,
-            .stride = columns_,
-            .rows = static_cast<int32_t>(count_),
-            .columns = static_cast<int32_t>(columns_),
-            .factor = kLog2E};
+  // 4 w_e of the head takes the sums of AdditiveTile to gradients.
+  auto weight_factor(int64_t head) const {
+    return [w = all_.w + head * all_.w_head](int64_t d) { return 4.0f * w[d]; };
   }
 
   void store_keys() const {
-    const float* w = all_.w + head_ * all_.w_head;
-    T* grad_k = static_cast<T*>(args_.grad_k.data) + batch_ * args_.grad_k.batch + head_ * args_.grad_k.head +
-                k0_ * args_.grad_k.row;
-    T* grad_v = static_cast<T*>(args_.grad_v.data) + batch_ * args_.grad_v.batch + head_ * args_.grad_v.head +
-                k0_ * args_.grad_v.row;
-    for (int64_t r = 0; r < count_; ++r) {
-      const float *sums = tile_.row_sums(r), *values = grad_v_.get() + r * args_.n.value_dim;
-      for (int64_t d = 0; d < args_.n.dim; ++d) {
-        grad_k[r * args_.grad_k.row + d] = rounded<T>(4.0f * w[d] * sums[d]);
-      }
-      for (int64_t d = 0; d < args_.n.value_dim; ++d)
-        grad_v[r * args_.grad_v.row + d] = rounded<T>(values[d]);
-    }
+    const Output &grad_k = args_.grad_k, &grad_v = args_.grad_v;
+    const int64_t k0 = walk_.k0(), count = walk_.keys(), dim = args_.n.dim, value_dim = args_.n.value_dim;
+    store_rows({tile_.row_sums(0), tile_.row_sums(1) - tile_.row_sums(0), count, dim},
+               row_of<T>(grad_k, batch_, head_, k0), grad_k.row, weight_factor(head_));
+    store_rows({grad_v_.get(), value_dim, count, value_dim}, row_of<T>(grad_v, batch_, head_, k0), grad_v.row,
+               [](int64_t) { return 1.0f; });
   }
 
   void store_part(int64_t task) const {
     double* grad_w = parts_.grad_w.get() + task * args_.n.dim;
     for (int64_t d = 0; d < args_.n.dim; ++d) grad_w[d] = grad_sum_ - 2.0 * tile_.dim_sum(d);
-    if (parts_.count == 1) return store_queries(queries_.grad(0), batch_, head_);
+    if (parts_.count == 1)
+      return queries_.store_gradient(queries_.grad(0), batch_, head_, weight_factor(head_));
     std::copy_n(queries_.grad(0), parts_.queries, parts_.grad_q.get() + task * parts_.queries);
-  }
-
-  void store_queries(const float* sums, int64_t batch, int64_t head) const {
-    const Output& to = args_.grad_q;
-    const float* w = all_.w + head * all_.w_head;
-    for (int64_t q = 0; q < args_.n.queries; ++q) {
-      const int64_t q0 = q / Queries::kBlock * Queries::kBlock, width = queries_.width(q0);
-      const float* from = sums + q0 * args_.n.dim + (q - q0);
-      T* out = static_cast<T*>(to.data) + batch * to.batch + head * to.head + q * to.row;
-      for (int64_t d = 0; d < args_.n.dim; ++d) out[d] = rounded<T>(4.0f * w[d] * from[d * width]);
-    }
   }
 
   const AdditiveBackwardArgs& all_;
@@ -230,12 +170,11 @@ class PartGradient {
   TileProductScope scope_;
   GradientKernels kernels_;
   Queries queries_;
+  GradientWalk walk_;
   AdditiveTile tile_;
-  Buffer<float> query_base_, values_, grad_v_, scores_, grad_;
-  bool has_slopes_;
-  Buffer<float> slopes_;
+  Buffer<float> query_base_, values_, grad_v_;
   double grad_sum_ = 0.0;
-  int64_t batch_ = -1, head_ = -1, k0_ = 0, count_ = 0, height_ = 0, q0_ = 0, columns_ = 0;
+  int64_t batch_ = -1, head_ = -1;
 };
 
 void add_weight_gradients(const AdditiveBackwardArgs& args, const Parts& parts) {

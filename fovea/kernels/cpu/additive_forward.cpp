@@ -2,7 +2,6 @@
 #include <c10/util/Half.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "fovea/kernels/additive_args.h"
 #include "fovea/kernels/cpu/additive_tile.h"
@@ -16,7 +15,6 @@
 namespace fovea::kernels {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kRows = 128, kKeyPiece = 128;
 
 // NaN for the keys that hold one, otherwise 0: (head, key), as PackedKeys numbers them.
@@ -58,8 +56,8 @@ class AdditiveBlock {
   }
 
   void run(int64_t batch, int64_t head, int64_t q0) {
-    batch_ = batch;
-    head_ = head;
+    batch_ = static_cast<int32_t>(batch);
+    head_ = static_cast<int32_t>(head);
     q0_ = q0;
     rows_ = std::min(args_.n.queries - q0, capacity_);
     tile_.set_weights(all_.w + head * all_.w_head);
@@ -74,33 +72,17 @@ class AdditiveBlock {
 
  private:
   void visit(int64_t k0, int64_t begin, int64_t end) {
-    const TileRange range{q0_,
-                          q0_ + rows_,
-                          begin,
-                          std::min(end, args_.n.keys),
-                          static_cast<int32_t>(batch_),
-                          static_cast<int32_t>(head_)};
+    const TileRange range{q0_, q0_ + rows_, begin, std::min(end, args_.n.keys), batch_, head_};
     const Cover covered = cover(args_.programs, range);
     if (covered == Cover::skip) return;
     const int64_t kv_head = batch_ * args_.n.heads + head_, columns = end - begin;
     tile_.scores({packed_.keys(kv_head, k0, begin - k0), packed_.width(k0), base_.at(kv_head, begin),
                   static_cast<int32_t>(columns)},
                  scores_.get(), columns);
-    const ScoreTile tile{scores_.get(),
-                         nullptr,
-                         columns,
-                         static_cast<int32_t>(q0_),
-                         static_cast<int32_t>(begin),
-                         static_cast<int32_t>(rows_),
-                         static_cast<int32_t>(columns),
-                         range.batch,
-                         range.head};
+    const ScoreTile tile = plain_tile(range, columns, scores_.get());
     const float factor = shape_scores(args_.programs, &TileProgram::plain, tile, range,
                                       covered == Cover::partial, args_.scale);
-    // Keys that only pad the block.
-    for (int64_t r = 0; r < rows_; ++r) {
-      std::fill(tile.scores + r * columns + (range.k1 - begin), tile.scores + (r + 1) * columns, -kInfinity);
-    }
+    hide_columns(tile, range.k1 - begin);
     sum_.add({kv_head, k0, begin, columns, 0, rows_}, tile, factor);
   }
 
@@ -113,7 +95,8 @@ class AdditiveBlock {
   AdditiveTile tile_;
   Buffer<float> scores_;
   SoftmaxSum<T, float> sum_;
-  int64_t batch_ = 0, head_ = 0, q0_ = 0, rows_ = 0;
+  int32_t batch_ = 0, head_ = 0;
+  int64_t q0_ = 0, rows_ = 0;
 };
 
 // Tasks come one by one, the last queries first: under a causal mask they see most keys.

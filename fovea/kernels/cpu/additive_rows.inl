@@ -1,17 +1,7 @@
-// The rows of one instruction set; included by additive_rows.cpp with FOVEA_LANES, FOVEA_TARGET, FOVEA_VECTORS (how
-// many the registers hold at once), FOVEA_RECIPROCAL and FOVEA_REFINE.
-#define KERNEL FOVEA_TARGET __attribute__((flatten)) static
-#define INLINE FOVEA_TARGET static inline __attribute__((always_inline))
-#define F simd::Floats<FOVEA_LANES>
-#define NF simd::lanes::Native<FOVEA_LANES>::f
+// The rows of one instruction set, with kVectors and reciprocal() of each; see each_isa.inl.
 
 INLINE NF& at(float* p) { return *reinterpret_cast<NF*>(p); }
 INLINE NF at(const float* p) { return *reinterpret_cast<const NF*>(p); }
-
-INLINE NF reciprocal(NF x) {
-  const NF r = FOVEA_RECIPROCAL(x);
-  return FOVEA_REFINE(r, x);
-}
 
 // The sums of four vectors that stand one after the other.
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
@@ -97,10 +87,10 @@ INLINE void score_lanes(const AdditiveRows& rows, const AdditiveLanes& lanes, co
 
 KERNEL void score_rows(const AdditiveRows& rows, const AdditiveLanes& lanes, const float* weights, float* scores,
                        int64_t stride) {
-  constexpr int32_t kMost = FOVEA_VECTORS * FOVEA_LANES;
+  constexpr int32_t kMost = kVectors * FOVEA_LANES;
   int32_t lane = 0;
   for (; lane + kMost <= lanes.count; lane += kMost) {
-    score_lanes<FOVEA_VECTORS>(rows, lanes, weights, scores, stride, lane);
+    score_lanes<kVectors>(rows, lanes, weights, scores, stride, lane);
   }
   for (; lane < lanes.count; lane += FOVEA_LANES) score_lanes<1>(rows, lanes, weights, scores, stride, lane);
 }
@@ -164,13 +154,13 @@ INLINE void add_sums(const AdditiveRows& rows, const AdditiveGradients& to, int3
 }
 
 KERNEL void gradient_rows(const AdditiveRows& rows, const AdditiveLanes& lanes, const AdditiveGradients& to) {
-  constexpr int32_t kMost = FOVEA_VECTORS * FOVEA_LANES;
+  constexpr int32_t kMost = kVectors * FOVEA_LANES;
   for (int32_t d = rows.first; d < rows.last; d += 2) {
     for (int32_t i = 0; i < 2 * rows.count + 4; ++i) at(to.scratch + i * FOVEA_LANES) = NF{};
     NF dim_sum[2] = {};
     int32_t lane = 0;
     for (; lane + kMost <= lanes.count; lane += kMost) {
-      pair_gradient<FOVEA_VECTORS>(rows, lanes, to, d, lane, dim_sum);
+      pair_gradient<kVectors>(rows, lanes, to, d, lane, dim_sum);
     }
     for (; lane < lanes.count; lane += FOVEA_LANES) pair_gradient<1>(rows, lanes, to, d, lane, dim_sum);
     for (int p = 0; p < 2; ++p) at(to.scratch + (2 * rows.count + p) * FOVEA_LANES) = dim_sum[p];
@@ -179,8 +169,3 @@ KERNEL void gradient_rows(const AdditiveRows& rows, const AdditiveLanes& lanes, 
 }
 
 static AdditiveKernels additive() { return {split_numbers, fill_table, score_rows, gradient_rows}; }
-
-#undef KERNEL
-#undef INLINE
-#undef F
-#undef NF

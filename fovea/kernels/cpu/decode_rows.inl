@@ -1,8 +1,5 @@
-// The products of one instruction set; included by decode_rows.cpp with FOVEA_LANES, FOVEA_TARGET, FOVEA_MM(op),
-// the name of an intrinsic of this vector length, and, in the namespace, NF, NI, load_half(), fold() and, where there
-// is a quicker one, load_part().
-#define KERNEL FOVEA_TARGET __attribute__((flatten)) static
-#define INLINE FOVEA_TARGET static inline
+// The products of one instruction set, with load_half(), fold() and, where there is a quicker one, load_part() of each;
+// see each_isa.inl.
 
 // Numbers that are loaded together, and query rows of a register tile: as many as 4 accumulators a row allow.
 constexpr int64_t kUnit = 2 * FOVEA_LANES, kRows = FOVEA_LANES == 16 ? 4 : 2;
@@ -47,12 +44,21 @@ INLINE void fetch_unit(const void* row, int64_t d) {
   for (size_t i = 0; i < kUnit * sizeof(T); i += 64) __builtin_prefetch(p + i, 0, 2);
 }
 
+#if FOVEA_LANES == 16
+#define MM(op) _mm512_##op
+#elif FOVEA_LANES == 8
+#define MM(op) _mm256_##op
+#else
+#define MM(op) _mm_##op
+#endif
+
 // The sums of a, b, c, d, one after the other.
 INLINE void store_sums(NF a, NF b, NF c, NF d, float* to) {
-  const NF ab = FOVEA_MM(unpacklo_ps)(a, b) + FOVEA_MM(unpackhi_ps)(a, b);
-  const NF cd = FOVEA_MM(unpacklo_ps)(c, d) + FOVEA_MM(unpackhi_ps)(c, d);
-  _mm_storeu_ps(to, fold(FOVEA_MM(shuffle_ps)(ab, cd, 0x44) + FOVEA_MM(shuffle_ps)(ab, cd, 0xee)));
+  const NF ab = MM(unpacklo_ps)(a, b) + MM(unpackhi_ps)(a, b);
+  const NF cd = MM(unpacklo_ps)(c, d) + MM(unpackhi_ps)(c, d);
+  _mm_storeu_ps(to, fold(MM(shuffle_ps)(ab, cd, 0x44) + MM(shuffle_ps)(ab, cd, 0xee)));
 }
+#undef MM
 
 template <int Rows>
 INLINE void dot_step(const float* q, int64_t width, NF a, NF b, NF* sums) {
@@ -202,7 +208,7 @@ DecodeKernels kernels_of() {
   return {dot_rows<T>, sum_rows<T>, pack_row<T>, unpack_row<T>};
 }
 
-DecodeKernels kernels_of(Type type) {
+static DecodeKernels kernels(Type type) {
   switch (type) {
     case Type::f32:
       return kernels_of<float>();
@@ -213,6 +219,3 @@ DecodeKernels kernels_of(Type type) {
   }
   return {};
 }
-
-#undef KERNEL
-#undef INLINE

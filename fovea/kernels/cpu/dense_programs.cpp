@@ -72,36 +72,13 @@ struct DensePrograms {
 
 }  // namespace
 
-namespace baseline {
-#define FOVEA_LANES 4
-#define FOVEA_TARGET
-#include "fovea/kernels/cpu/dense_rows.inl"
-#undef FOVEA_LANES
-#undef FOVEA_TARGET
-}  // namespace baseline
-
-namespace avx2 {
-#define FOVEA_LANES 8
-#define FOVEA_TARGET __attribute__((target("avx2,fma")))
-#include "fovea/kernels/cpu/dense_rows.inl"
-#undef FOVEA_LANES
-#undef FOVEA_TARGET
-}  // namespace avx2
-
-namespace avx512 {
-#define FOVEA_LANES 16
-#define FOVEA_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
-#include "fovea/kernels/cpu/dense_rows.inl"
-#undef FOVEA_LANES
-#undef FOVEA_TARGET
-}  // namespace avx512
+#define FOVEA_ROWS "fovea/kernels/cpu/dense_rows.inl"
+#include "fovea/kernels/cpu/each_isa.inl"
 
 namespace {
 
 DensePrograms dense_programs() {
-  if (active_isa() >= Isa::avx512) return avx512::programs();
-  if (active_isa() >= Isa::avx2) return avx2::programs();
-  return baseline::programs();
+  return for_active_isa(baseline::programs, avx2::programs, avx512::programs)();
 }
 
 // Of rows of bytes: none is 1, some are, all are.
@@ -160,43 +137,34 @@ void mask_blocks(const void* f, const ScoreTile& t) {
 TileProgram dense_bias_program(const DenseBias& bias) {
   const DensePrograms programs = dense_programs();
   const auto& face = bias.type == Type::bf16 ? programs.bias_bf16 : programs.bias_f32;
-  TileProgram program;
-  program.functors = &bias;
-  program.plain.score = face[0];
-  program.transposed.score = face[1];
-  program.only_adds = true;
-  program.learn = programs.learn_bias;
-  return program;
+  return {.functors = &bias,
+          .plain = {.score = face[0]},
+          .transposed = {.score = face[1]},
+          .only_adds = true,
+          .learn = programs.learn_bias};
 }
 
 TileProgram dense_mask_program(const DenseMask& mask) {
   const DensePrograms programs = dense_programs();
-  TileProgram program;
-  program.functors = &mask;
-  program.plain.mask = programs.mask[0];
-  program.transposed.mask = programs.mask[1];
-  program.cover = cover_dense;
-  return program;
+  const Tile(&face)[2] = programs.mask;
+  return {
+      .functors = &mask, .plain = {.mask = face[0]}, .transposed = {.mask = face[1]}, .cover = cover_dense};
 }
 
 TileProgram block_mask_program(const BlockMask& mask) {
-  TileProgram program;
-  program.functors = &mask;
-  program.plain.mask = mask_blocks<false>;
-  program.transposed.mask = mask_blocks<true>;
-  program.cover = cover_blocks;
-  return program;
+  return {.functors = &mask,
+          .plain = {.mask = mask_blocks<false>},
+          .transposed = {.mask = mask_blocks<true>},
+          .cover = cover_blocks};
 }
 
 TileProgram diagonal_bias_program(const DiagonalBias& bias) {
   const DensePrograms programs = dense_programs();
-  TileProgram program;
-  program.functors = &bias;
-  program.plain.score = programs.diagonal[0];
-  program.transposed.score = programs.diagonal[1];
-  program.only_adds = true;
-  program.learn = programs.learn_diagonal;
-  return program;
+  return {.functors = &bias,
+          .plain = {.score = programs.diagonal[0]},
+          .transposed = {.score = programs.diagonal[1]},
+          .only_adds = true,
+          .learn = programs.learn_diagonal};
 }
 
 }  // namespace fovea::kernels

@@ -1,8 +1,4 @@
-// The rows of one instruction set; included by dense_programs.cpp with FOVEA_LANES and FOVEA_TARGET.
-#define KERNEL FOVEA_TARGET __attribute__((flatten)) static
-#define INLINE FOVEA_TARGET static inline
-#define F simd::Floats<FOVEA_LANES>
-#define NI simd::lanes::Native<FOVEA_LANES>::i
+// The rows of one instruction set; see each_isa.inl.
 
 typedef uint16_t Shorts __attribute__((vector_size(2 * FOVEA_LANES), aligned(2), may_alias));
 typedef uint8_t Bytes __attribute__((vector_size(FOVEA_LANES), aligned(1), may_alias));
@@ -186,8 +182,3 @@ static DensePrograms programs() {
           learn_dense_bias,
           learn_diagonal_bias};
 }
-
-#undef KERNEL
-#undef INLINE
-#undef F
-#undef NI

@@ -3,54 +3,38 @@
 #include <immintrin.h>
 
 #include "fovea/core/isa.h"
+#include "fovea/core/isa_target.h"
 
 namespace fovea::kernels {
 
+// The products of the even lanes with a factor, and a bit for each sign.
 namespace baseline {
-#define FOVEA_LANES 4
-#define FOVEA_TARGET
-#define FOVEA_MULTIPLY_EVEN(x, factor) ((Wide)_mm_mul_epu32((__m128i)(x), _mm_set1_epi64x(factor)))
-#define FOVEA_SIGNS(x) static_cast<uint32_t>(_mm_movemask_ps((__m128)(x)))
-#include "fovea/kernels/cpu/dropout_rows.inl"
-#undef FOVEA_LANES
-#undef FOVEA_TARGET
-#undef FOVEA_MULTIPLY_EVEN
-#undef FOVEA_SIGNS
+using Vector = __m128i;
+static inline Vector multiply_even(Vector x, uint32_t factor) {
+  return _mm_mul_epu32(x, _mm_set1_epi64x(factor));
+}
+static inline int signs(Vector x) { return _mm_movemask_ps(_mm_castsi128_ps(x)); }
 }  // namespace baseline
-
 namespace avx2 {
-#define FOVEA_LANES 8
-#define FOVEA_TARGET __attribute__((target("avx2,fma")))
-#define FOVEA_MULTIPLY_EVEN(x, factor) ((Wide)_mm256_mul_epu32((__m256i)(x), _mm256_set1_epi64x(factor)))
-#define FOVEA_SIGNS(x) static_cast<uint32_t>(_mm256_movemask_ps((__m256)(x)))
-#include "fovea/kernels/cpu/dropout_rows.inl"
-#undef FOVEA_LANES
-#undef FOVEA_TARGET
-#undef FOVEA_MULTIPLY_EVEN
-#undef FOVEA_SIGNS
+using Vector = __m256i;
+FOVEA_TARGET_AVX2 static inline Vector multiply_even(Vector x, uint32_t factor) {
+  return _mm256_mul_epu32(x, _mm256_set1_epi64x(factor));
+}
+FOVEA_TARGET_AVX2 static inline int signs(Vector x) { return _mm256_movemask_ps(_mm256_castsi256_ps(x)); }
 }  // namespace avx2
-
 namespace avx512 {
-#define FOVEA_LANES 16
-#define FOVEA_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
-#define FOVEA_MULTIPLY_EVEN(x, factor) \
-  ((Wide)_mm512_maskz_mul_epu32(0xff, (__m512i)(x), _mm512_set1_epi64(factor)))
-#define FOVEA_SIGNS(x) static_cast<uint32_t>(_mm512_movepi32_mask((__m512i)(x)))
-#include "fovea/kernels/cpu/dropout_rows.inl"
-#undef FOVEA_LANES
-#undef FOVEA_TARGET
-#undef FOVEA_MULTIPLY_EVEN
-#undef FOVEA_SIGNS
+using Vector = __m512i;
+FOVEA_TARGET_AVX512 static inline Vector multiply_even(Vector x, uint32_t factor) {
+  return _mm512_maskz_mul_epu32(0xff, x, _mm512_set1_epi64(factor));
+}
+FOVEA_TARGET_AVX512 static inline int signs(Vector x) { return _mm512_movepi32_mask(x); }
 }  // namespace avx512
 
+#define FOVEA_ROWS "fovea/kernels/cpu/dropout_rows.inl"
+#include "fovea/kernels/cpu/each_isa.inl"
+
 DropoutKernels dropout_kernels() {
-  if (active_isa() >= Isa::avx512) {
-    return {avx512::plain_bits, avx512::transposed_bits, avx512::apply_bits, avx512::apply_narrow_bits};
-  }
-  if (active_isa() >= Isa::avx2) {
-    return {avx2::plain_bits, avx2::transposed_bits, avx2::apply_bits, avx2::apply_narrow_bits};
-  }
-  return {baseline::plain_bits, baseline::transposed_bits, baseline::apply_bits, baseline::apply_narrow_bits};
+  return for_active_isa(baseline::kernels, avx2::kernels, avx512::kernels)();
 }
 
 }  // namespace fovea::kernels

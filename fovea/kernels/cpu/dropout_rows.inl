@@ -1,7 +1,4 @@
-// The bits of one instruction set; included by dropout_rows.cpp with FOVEA_LANES, FOVEA_TARGET, FOVEA_MULTIPLY_EVEN
-// and FOVEA_SIGNS.
-#define KERNEL FOVEA_TARGET __attribute__((flatten)) static
-#define INLINE FOVEA_TARGET static inline
+// The bits of one instruction set, with Vector, multiply_even() and signs() of each; see each_isa.inl.
 
 typedef uint32_t Words __attribute__((vector_size(4 * FOVEA_LANES), aligned(4), may_alias));
 typedef int32_t Signed __attribute__((vector_size(4 * FOVEA_LANES), aligned(4), may_alias));
@@ -13,8 +10,10 @@ struct Product {
   Words high, low;
 };
 
+INLINE Wide multiply_lanes(Wide x, uint32_t factor) { return (Wide)multiply_even((Vector)x, factor); }
+
 INLINE Product multiply(Words x, uint32_t factor) {
-  const Wide even = FOVEA_MULTIPLY_EVEN((Wide)x, factor), odd = FOVEA_MULTIPLY_EVEN((Wide)x >> 32, factor);
+  const Wide even = multiply_lanes((Wide)x, factor), odd = multiply_lanes((Wide)x >> 32, factor);
   const Wide upper = Wide{} + 0xffffffff00000000u;
   return {(Words)((even >> 32) | (odd & upper)), (Words)((even & ~upper) | (odd << 32))};
 }
@@ -50,8 +49,8 @@ INLINE void slice_bits(const Dropout& dropout, const Counters& counters, uint16_
     for (int w = 0; w < 4; ++w) {
       const Signed low = (Signed)(c[w] & 0xffffu), high = (Signed)(c[w] >> 16);
       const auto limit = static_cast<int32_t>(dropout.threshold);
-      bits[2 * w] |= static_cast<uint16_t>(FOVEA_SIGNS(low >= limit) << part);
-      bits[2 * w + 1] |= static_cast<uint16_t>(FOVEA_SIGNS(high >= limit) << part);
+      bits[2 * w] |= static_cast<uint16_t>(signs((Vector)(low >= limit)) << part);
+      bits[2 * w + 1] |= static_cast<uint16_t>(signs((Vector)(high >= limit)) << part);
     }
   }
 }
@@ -114,5 +113,4 @@ KERNEL void apply_narrow_bits(void* numbers, const uint16_t* kept, int64_t count
   }
 }
 
-#undef KERNEL
-#undef INLINE
+static DropoutKernels kernels() { return {plain_bits, transposed_bits, apply_bits, apply_narrow_bits}; }

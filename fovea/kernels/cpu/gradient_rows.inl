@@ -1,9 +1,4 @@
-// The rows of one instruction set; included by gradient_rows.cpp with FOVEA_LANES and FOVEA_TARGET.
-#define KERNEL FOVEA_TARGET __attribute__((flatten)) static
-#define INLINE FOVEA_TARGET static inline
-#define F simd::Floats<FOVEA_LANES>
-#define NF simd::lanes::Native<FOVEA_LANES>::f
-#define NI simd::lanes::Native<FOVEA_LANES>::i
+// The rows of one instruction set; see each_isa.inl.
 
 #include "fovea/kernels/cpu/exp2.inl"
 
@@ -75,8 +70,8 @@ KERNEL void score_rows(const GradientTile& t, const float* delta) {
   }
 }
 
-#undef KERNEL
-#undef INLINE
-#undef F
-#undef NF
-#undef NI
+template <bool kSigmoid>
+static GradientKernels kernels(Type type) {
+  if (type == Type::bf16) return {weight_rows<true, kSigmoid>, score_rows<true, kSigmoid>};
+  return {weight_rows<false, kSigmoid>, score_rows<false, kSigmoid>};
+}

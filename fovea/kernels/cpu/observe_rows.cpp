@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "fovea/core/isa.h"
+#include "fovea/core/isa_target.h"
 #include "fovea/mods/simd.h"
 
 namespace fovea::kernels {
@@ -25,43 +26,29 @@ void insert(const TopList& list, float weight, int64_t key) {
 
 }  // namespace
 
-// FOVEA_ABOVE(row, least): a bit for each number of a vector that is larger.
-
+// A bit for each number of a vector that is larger.
 namespace baseline {
-#define FOVEA_LANES 4
-#define FOVEA_TARGET
-#define FOVEA_ABOVE(row, least) _mm_movemask_ps(_mm_cmpgt_ps(_mm_loadu_ps(row), _mm_set1_ps(least)))
-#include "fovea/kernels/cpu/observe_rows.inl"
-#undef FOVEA_LANES
-#undef FOVEA_TARGET
-#undef FOVEA_ABOVE
+static inline uint32_t above(const float* row, float least) {
+  return static_cast<uint32_t>(_mm_movemask_ps(_mm_cmpgt_ps(_mm_loadu_ps(row), _mm_set1_ps(least))));
+}
 }  // namespace baseline
-
 namespace avx2 {
-#define FOVEA_LANES 8
-#define FOVEA_TARGET __attribute__((target("avx2,fma")))
-#define FOVEA_ABOVE(row, least) \
-  _mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(row), _mm256_set1_ps(least), _CMP_GT_OQ))
-#include "fovea/kernels/cpu/observe_rows.inl"
-#undef FOVEA_LANES
-#undef FOVEA_TARGET
-#undef FOVEA_ABOVE
+FOVEA_TARGET_AVX2 static inline uint32_t above(const float* row, float least) {
+  const __m256 larger = _mm256_cmp_ps(_mm256_loadu_ps(row), _mm256_set1_ps(least), _CMP_GT_OQ);
+  return static_cast<uint32_t>(_mm256_movemask_ps(larger));
+}
 }  // namespace avx2
-
 namespace avx512 {
-#define FOVEA_LANES 16
-#define FOVEA_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
-#define FOVEA_ABOVE(row, least) _mm512_cmp_ps_mask(_mm512_loadu_ps(row), _mm512_set1_ps(least), _CMP_GT_OQ)
-#include "fovea/kernels/cpu/observe_rows.inl"
-#undef FOVEA_LANES
-#undef FOVEA_TARGET
-#undef FOVEA_ABOVE
+FOVEA_TARGET_AVX512 static inline uint32_t above(const float* row, float least) {
+  return _mm512_cmp_ps_mask(_mm512_loadu_ps(row), _mm512_set1_ps(least), _CMP_GT_OQ);
+}
 }  // namespace avx512
 
+#define FOVEA_ROWS "fovea/kernels/cpu/observe_rows.inl"
+#include "fovea/kernels/cpu/each_isa.inl"
+
 ObserveKernels observe_kernels() {
-  if (active_isa() >= Isa::avx512) return avx512::kernels();
-  if (active_isa() >= Isa::avx2) return avx2::kernels();
-  return baseline::kernels();
+  return for_active_isa(baseline::kernels, avx2::kernels, avx512::kernels)();
 }
 
 }  // namespace fovea::kernels

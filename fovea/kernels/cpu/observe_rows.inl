@@ -1,10 +1,4 @@
-// The rows of one instruction set; included by observe_rows.cpp with FOVEA_LANES, FOVEA_TARGET and FOVEA_ABOVE.
-#define KERNEL FOVEA_TARGET __attribute__((flatten)) static
-#define INLINE FOVEA_TARGET static inline
-#define F simd::Floats<FOVEA_LANES>
-#define I simd::Ints<FOVEA_LANES>
-#define NF simd::lanes::Native<FOVEA_LANES>::f
-#define NI simd::lanes::Native<FOVEA_LANES>::i
+// The rows of one instruction set, with above() of each; see each_isa.inl.
 
 #include "fovea/kernels/cpu/exp2.inl"
 
@@ -60,8 +54,8 @@ KERNEL void top_row(const float* row, int32_t columns, int64_t first, const TopL
   const bool full = list.weights[list.count - 1] > 0.0f;
   float least = full ? list.weights[list.count - 1] : below_largest(row, columns, list.count);
   for (int32_t c = 0; c < columns; c += FOVEA_LANES) {
-    for (auto above = static_cast<uint32_t>(FOVEA_ABOVE(row + c, least)); above; above &= above - 1) {
-      const int32_t key = c + std::countr_zero(above);
+    for (uint32_t larger = above(row + c, least); larger; larger &= larger - 1) {
+      const int32_t key = c + std::countr_zero(larger);
       if (!(row[key] > least)) continue;
       insert(list, row[key], first + key);
       least = std::max(least, list.weights[list.count - 1]);
@@ -70,10 +64,3 @@ KERNEL void top_row(const float* row, int32_t columns, int64_t first, const TopL
 }
 
 static ObserveKernels kernels() { return {weight_row, distance_row, add_row, top_row}; }
-
-#undef KERNEL
-#undef INLINE
-#undef F
-#undef I
-#undef NF
-#undef NI

@@ -48,6 +48,21 @@ Rows<T> rows_of(const Operand& t, int64_t batch, int64_t head, int64_t first, in
   return {static_cast<const T*>(t.data) + batch * t.batch + head * t.head + first * t.row, t.row, count, dim};
 }
 
+/// The row `row` of a head.
+template <class T>
+T* row_of(const Output& t, int64_t batch, int64_t head, int64_t row) {
+  return static_cast<T*>(t.data) + batch * t.batch + head * t.head + row * t.row;
+}
+
+/// to[d] = factor(d) row[d], rounded, for rows `stride` apart.
+template <class T, class Factor>
+void store_rows(const Rows<float>& rows, T* to, int64_t stride, const Factor& factor) {
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const float* row = rows.data + r * rows.stride;
+    for (int64_t d = 0; d < rows.dim; ++d) to[r * stride + d] = rounded<T>(factor(d) * row[d]);
+  }
+}
+
 /// A operand: (round_up(count, 16), round_up(dim, pair)), padded with 0.
 template <class T, class C>
 void pack_padded(const Rows<T>& rows, C* out) {

@@ -25,6 +25,9 @@ class PackedQueries {
  public:
   static constexpr int64_t kBlock = 256;
 
+  /// The most queries of a block.
+  static int64_t block(int64_t queries) { return std::min(kBlock, round_up(queries, 16)); }
+
   explicit PackedQueries(const BackwardArgs& args)
       : args_(args),
         padded_(round_up(args.n.queries, 16)),
@@ -77,6 +80,18 @@ class PackedQueries {
   const float* delta(int64_t query) const { return delta_.get() + query; }
   /// (D, width(q0)), sums of K^T dS^T.
   float* grad(int64_t q0) const { return grad_.get() + q0 * args_.n.dim; }
+
+  /// factor(d) times the sums, laid out as grad(0), to args.grad_q.
+  template <class Factor>
+  void store_gradient(const float* sums, int64_t batch, int64_t head, const Factor& factor) const {
+    for (int64_t q = 0; q < args_.n.queries; ++q) {
+      const int64_t q0 = q / kBlock * kBlock;
+      const float* from = sums + q0 * args_.n.dim + (q - q0);
+      T* to = row_of<T>(args_.grad_q, batch, head, q);
+      for (int64_t d = 0; d < args_.n.dim; ++d) to[d] = rounded<T>(factor(d) * from[d * width(q0)]);
+    }
+  }
+
   /// Adds to the gradient of the values what g_rows left out of the block at q0: gradients that are not
   /// finite are packed as 0.
   void spread_poison(int64_t q0, const WeightTile& tile, float* grad_v) const {

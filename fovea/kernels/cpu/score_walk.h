@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "fovea/kernels/attend_args.h"
@@ -57,8 +56,8 @@ class ScoreWalk {
 
   /// Goes to the block of queries at q0.
   void load(int64_t batch, int64_t head, int64_t q0) {
-    batch_ = batch;
-    head_ = head;
+    batch_ = static_cast<int32_t>(batch);
+    head_ = static_cast<int32_t>(head);
     kv_head_ = batch * args_.n.kv_heads + head / (args_.n.heads / args_.n.kv_heads);
     q0_ = q0;
     rows_ = std::min(args_.n.queries - q0, capacity_);
@@ -83,15 +82,7 @@ class ScoreWalk {
   float* scores() const { return scores_.get(); }
 
   ScoreTile tile(const Run& run) const {
-    return {scores_.get(),
-            nullptr,
-            run.columns(),
-            static_cast<int32_t>(q0_ + run.first_row),
-            static_cast<int32_t>(run.begin),
-            static_cast<int32_t>(run.n_rows),
-            static_cast<int32_t>(run.columns()),
-            static_cast<int32_t>(batch_),
-            static_cast<int32_t>(head_)};
+    return plain_tile(range(run.begin, run.end, run.first_row, run.n_rows), run.columns(), scores_.get());
   }
 
   /// The most queries of a block, and the most numbers of a tile.
@@ -112,12 +103,7 @@ class ScoreWalk {
   int64_t tile_columns() const { return std::min(kBlock, round_up(args_.n.keys, 32)); }
 
   TileRange range(int64_t begin, int64_t end, int64_t first_row, int64_t n_rows) const {
-    return {q0_ + first_row,
-            q0_ + first_row + n_rows,
-            begin,
-            std::min(end, args_.n.keys),
-            static_cast<int32_t>(batch_),
-            static_cast<int32_t>(head_)};
+    return {q0_ + first_row, q0_ + first_row + n_rows, begin, std::min(end, args_.n.keys), batch_, head_};
   }
 
   void find_runs(int64_t k0) {
@@ -151,14 +137,11 @@ class ScoreWalk {
 
   // Also hides the keys that only pad the block.
   float shape(const Run& run) const {
-    constexpr float kInfinity = std::numeric_limits<float>::infinity();
-    const int64_t columns = run.columns();
+    const ScoreTile tile = this->tile(run);
     const float factor =
-        shape_scores(args_.programs, &TileProgram::plain, tile(run),
+        shape_scores(args_.programs, &TileProgram::plain, tile,
                      range(run.begin, run.end, run.first_row, run.n_rows), run.partial, args_.scale);
-    for (int64_t c = std::max(args_.n.keys - run.begin, int64_t{0}); c < columns; ++c) {
-      for (int64_t r = 0; r < run.n_rows; ++r) scores_[r * columns + c] = -kInfinity;
-    }
+    hide_columns(tile, args_.n.keys - run.begin);
     return factor;
   }
 
@@ -169,7 +152,8 @@ class ScoreWalk {
   Buffer<C> q_;
   Buffer<float> scores_;
   std::vector<Run> runs_;
-  int64_t batch_ = 0, head_ = 0, kv_head_ = 0, q0_ = 0, rows_ = 0;
+  int32_t batch_ = 0, head_ = 0;
+  int64_t kv_head_ = 0, q0_ = 0, rows_ = 0;
 };
 
 }  // namespace fovea::kernels

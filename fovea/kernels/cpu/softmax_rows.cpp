@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "fovea/core/isa.h"
+#include "fovea/core/isa_target.h"
 #include "fovea/mods/simd.h"
 
 namespace fovea::kernels {
@@ -12,49 +14,29 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 }
 
+// Weights as bfloat16; only of avx512, see has_bf16_products().
 namespace baseline {
-#define FOVEA_LANES 4
-#define FOVEA_TARGET
-#define FOVEA_STORE_BF16(to, from) (void)(to), (void)(from)
-#include "fovea/kernels/cpu/softmax_rows.inl"
-#undef FOVEA_LANES
-#undef FOVEA_TARGET
-#undef FOVEA_STORE_BF16
+static inline void store_bf16(uint16_t*, simd::Floats<4>) {}
 }  // namespace baseline
-
 namespace avx2 {
-#define FOVEA_LANES 8
-#define FOVEA_TARGET __attribute__((target("avx2,fma")))
-#define FOVEA_STORE_BF16(to, from) (void)(to), (void)(from)
-#include "fovea/kernels/cpu/softmax_rows.inl"
-#undef FOVEA_LANES
-#undef FOVEA_TARGET
-#undef FOVEA_STORE_BF16
+static inline void store_bf16(uint16_t*, simd::Floats<8>) {}
 }  // namespace avx2
-
 namespace avx512 {
-#define FOVEA_LANES 16
-#define FOVEA_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16")))
-#define FOVEA_STORE_BF16(to, from) \
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps((from).x)))
-#include "fovea/kernels/cpu/softmax_rows.inl"
-#undef FOVEA_LANES
-#undef FOVEA_TARGET
-#undef FOVEA_STORE_BF16
+FOVEA_TARGET_AVX512_BF16 static inline void store_bf16(uint16_t* to, simd::Floats<16> from) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from.x)));
+}
 }  // namespace avx512
 
+#define FOVEA_WITH_BF16
+#define FOVEA_ROWS "fovea/kernels/cpu/softmax_rows.inl"
+#include "fovea/kernels/cpu/each_isa.inl"
+
 SoftmaxKernels softmax_kernels(Type type) {
-  if (type == Type::bf16) return {avx512::softmax_rows<true>, avx512::rescale_rows};
-  if (active_isa() >= Isa::avx512) return {avx512::softmax_rows<false>, avx512::rescale_rows};
-  if (active_isa() >= Isa::avx2) return {avx2::softmax_rows<false>, avx2::rescale_rows};
-  return {baseline::softmax_rows<false>, baseline::rescale_rows};
+  return for_active_isa(baseline::softmax, avx2::softmax, avx512::softmax)(type);
 }
 
 SoftmaxKernels sigmoid_kernels(Type type) {
-  if (type == Type::bf16) return {avx512::sigmoid_rows<true>, avx512::rescale_rows};
-  if (active_isa() >= Isa::avx512) return {avx512::sigmoid_rows<false>, avx512::rescale_rows};
-  if (active_isa() >= Isa::avx2) return {avx2::sigmoid_rows<false>, avx2::rescale_rows};
-  return {baseline::sigmoid_rows<false>, baseline::rescale_rows};
+  return for_active_isa(baseline::sigmoid, avx2::sigmoid, avx512::sigmoid)(type);
 }
 
 }  // namespace fovea::kernels

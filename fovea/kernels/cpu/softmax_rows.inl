@@ -1,9 +1,4 @@
-// The rows of one instruction set; included by softmax_rows.cpp with FOVEA_LANES, FOVEA_TARGET and FOVEA_STORE_BF16.
-#define KERNEL FOVEA_TARGET __attribute__((flatten)) static
-#define INLINE FOVEA_TARGET static inline
-#define F simd::Floats<FOVEA_LANES>
-#define NF simd::lanes::Native<FOVEA_LANES>::f
-#define NI simd::lanes::Native<FOVEA_LANES>::i
+// The rows of one instruction set; see each_isa.inl.
 
 #include "fovea/kernels/cpu/exp2.inl"
 
@@ -35,7 +30,7 @@ KERNEL void softmax_rows(const SoftmaxTile& tile, const SoftmaxState& state) {
       const F weight = exp2_negative<Narrow>(load(row + c, F{}) * tile.factor - reference);
       sum = sum + weight;
       if constexpr (Narrow) {
-        FOVEA_STORE_BF16(static_cast<uint16_t*>(tile.weights) + r * tile.stride + c, weight);
+        store_bf16(static_cast<uint16_t*>(tile.weights) + r * tile.stride + c, weight);
       } else {
         store(row + c, weight);
       }
@@ -57,7 +52,7 @@ KERNEL void sigmoid_rows(const SoftmaxTile& tile, const SoftmaxState& state) {
     for (int32_t c = 0; c < tile.columns; c += FOVEA_LANES) {
       const F weight = sigmoid2<Narrow>(load(row + c, F{}) * tile.factor - state.maximum[r]);
       if constexpr (Narrow) {
-        FOVEA_STORE_BF16(static_cast<uint16_t*>(tile.weights) + r * tile.stride + c, weight);
+        store_bf16(static_cast<uint16_t*>(tile.weights) + r * tile.stride + c, weight);
       } else {
         store(row + c, weight);
       }
@@ -75,8 +70,10 @@ KERNEL void rescale_rows(float* o, int64_t stride, int32_t rows, int32_t columns
   }
 }
 
-#undef KERNEL
-#undef INLINE
-#undef F
-#undef NF
-#undef NI
+static SoftmaxKernels softmax(Type type) {
+  return {type == Type::bf16 ? softmax_rows<true> : softmax_rows<false>, rescale_rows};
+}
+
+static SoftmaxKernels sigmoid(Type type) {
+  return {type == Type::bf16 ? sigmoid_rows<true> : sigmoid_rows<false>, rescale_rows};
+}

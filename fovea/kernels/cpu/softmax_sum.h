@@ -69,8 +69,7 @@ class SoftmaxSum {
   void store(int64_t batch, int64_t head, int64_t q0, int64_t rows) const {
     const int64_t value_dim = args_.n.value_dim,
                   first = (batch * args_.n.heads + head) * args_.n.queries + q0;
-    T* out = static_cast<T*>(args_.out.data) + batch * args_.out.batch + head * args_.out.head +
-             q0 * args_.out.row;
+    T* out = row_of<T>(args_.out, batch, head, q0);
     for (int64_t r = 0; r < rows; ++r, out += args_.out.row) {
       float* row = out_.get() + r * value_dim;
       const float inverse = sum()[r] == 0.0f ? 0.0f : args_.dropout.scale / sum()[r];

@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <numbers>
 
 #include "fovea/kernels/attend_args.h"
@@ -38,6 +39,36 @@ inline TileRange seen_queries(TilePrograms programs, TileRange range) {
     range.q1 = last;
   }
   return range;
+}
+
+/// A tile as functors see it: its rows are the queries of `range`, or transposed the keys; `columns`, which
+/// are its stride too, may go on past the range.
+inline ScoreTile plain_tile(const TileRange& range, int64_t columns, float* scores) {
+  return {scores,
+          nullptr,
+          columns,
+          static_cast<int32_t>(range.q0),
+          static_cast<int32_t>(range.k0),
+          static_cast<int32_t>(range.q1 - range.q0),
+          static_cast<int32_t>(columns),
+          range.batch,
+          range.head};
+}
+inline ScoreTile transposed_tile(const TileRange& range, int64_t columns, float* scores, float* slopes) {
+  ScoreTile tile = plain_tile(range, columns, scores);
+  tile.slopes = slopes;
+  tile.rows = static_cast<int32_t>(range.k1 - range.k0);
+  return tile;
+}
+
+/// Hides the columns from `inside` on, which stand for no key.
+inline void hide_columns(const ScoreTile& tile, int64_t inside) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  if (inside >= tile.columns) return;
+  for (int32_t r = 0; r < tile.rows; ++r) {
+    float* row = tile.scores + r * tile.stride;
+    std::fill(row + std::max<int64_t>(inside, 0), row + tile.columns, -kInfinity);
+  }
 }
 
 inline bool has_scores(TilePrograms programs) {
