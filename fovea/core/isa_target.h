@@ -1,7 +1,8 @@
 #pragma once
 
-// The attributes that let a function use an instruction set; no file is compiled with a flag for one, as the inline
-// functions of its headers would then be of that set, and the linker might keep those copies for everybody.
+// The attributes that let a function use an instruction set; no file is compiled with a flag for one, as the
+// inline functions of its headers would then be of that set, and the linker might keep those copies for
+// everybody.
 
 #define FOVEA_TARGET_BASELINE
 #define FOVEA_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))

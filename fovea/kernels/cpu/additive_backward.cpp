@@ -86,7 +86,7 @@ class PartGradient {
       const float* other = sum + part * parts_.queries;
       for (int64_t i = 0; i < parts_.queries; ++i) sum[i] += other[i];
     }
-    queries_.store_gradient(sum, batch, head, weight_factor(head));
+    queries_.store_gradient(sum, batch, head, factors(head));
   }
 
  private:
@@ -143,24 +143,21 @@ class PartGradient {
   }
 
   // 4 w_e of the head takes the sums of AdditiveTile to gradients.
-  auto weight_factor(int64_t head) const {
-    return [w = all_.w + head * all_.w_head](int64_t d) { return 4.0f * w[d]; };
-  }
+  Factors factors(int64_t head) const { return {.all = 4.0f, .by_dim = all_.w + head * all_.w_head}; }
 
   void store_keys() const {
     const Output &grad_k = args_.grad_k, &grad_v = args_.grad_v;
     const int64_t k0 = walk_.k0(), count = walk_.keys(), dim = args_.n.dim, value_dim = args_.n.value_dim;
     store_rows({tile_.row_sums(0), tile_.row_sums(1) - tile_.row_sums(0), count, dim},
-               row_of<T>(grad_k, batch_, head_, k0), grad_k.row, weight_factor(head_));
+               row_of<T>(grad_k, batch_, head_, k0), grad_k.row, factors(head_));
     store_rows({grad_v_.get(), value_dim, count, value_dim}, row_of<T>(grad_v, batch_, head_, k0), grad_v.row,
-               [](int64_t) { return 1.0f; });
+               {});
   }
 
   void store_part(int64_t task) const {
     double* grad_w = parts_.grad_w.get() + task * args_.n.dim;
     for (int64_t d = 0; d < args_.n.dim; ++d) grad_w[d] = grad_sum_ - 2.0 * tile_.dim_sum(d);
-    if (parts_.count == 1)
-      return queries_.store_gradient(queries_.grad(0), batch_, head_, weight_factor(head_));
+    if (parts_.count == 1) return queries_.store_gradient(queries_.grad(0), batch_, head_, factors(head_));
     std::copy_n(queries_.grad(0), parts_.queries, parts_.grad_q.get() + task * parts_.queries);
   }
 

@@ -62,7 +62,7 @@ class HeadGradient {
   }
 
   void run_entry(int64_t batch, int64_t kv_head) {
-    const auto scale = [this](int64_t) { return args_.scale; };
+    const Factors scale{.all = args_.scale}, undropped{.all = args_.dropout.scale};
     for (int64_t g = 0; g < group_; ++g) queries_[g].load(batch, kv_head * group_ + g);
     for (int64_t k0 = 0; k0 < args_.n.keys; k0 += kKeyBlock) {
       load_keys(batch, kv_head, k0);
@@ -72,7 +72,7 @@ class HeadGradient {
       }
       store(args_.grad_k, batch, kv_head, {grad_k_.get(), args_.n.dim, walk_.keys(), args_.n.dim}, scale);
       store(args_.grad_v, batch, kv_head, {grad_v_.get(), args_.n.value_dim, walk_.keys(), args_.n.value_dim},
-            [this](int64_t) { return args_.dropout.scale; });
+            undropped);
     }
     for (int64_t g = 0; g < group_; ++g) {
       queries_[g].store_gradient(queries_[g].grad(0), batch, kv_head * group_ + g, scale);
@@ -84,13 +84,7 @@ class HeadGradient {
     const int64_t count = std::min(kKeyBlock, args_.n.keys - k0), height = round_up(count, 16);
     pack_padded(rows_of<T>(args_.k, batch, kv_head, k0, count, args_.n.dim), keys_.get());
     pack_padded(rows_of<T>(args_.v, batch, kv_head, k0, count, args_.n.value_dim), values_.get());
-    const int64_t dim = queries_.front().dim();
-    for (int64_t d = 0; d < args_.n.dim; ++d) {
-      for (int64_t r = 0; r < height; ++r) {
-        const C key = keys_[r * dim + d];
-        keys_transposed_[d * height + r] = is_finite(key) ? key : C(0);
-      }
-    }
+    turn_packed(keys_.get(), height, args_.n.dim, keys_transposed_.get());
     std::fill(grad_k_.get(), grad_k_.get() + height * args_.n.dim, 0.0f);
     std::fill(grad_v_.get(), grad_v_.get() + height * args_.n.value_dim, 0.0f);
   }
@@ -187,10 +181,9 @@ class HeadGradient {
     std::fill(rows + walk_.keys() * walk_.columns(), rows + walk_.height() * walk_.columns(), Number(0));
   }
 
-  template <class Factor>
   void store(const Output& to, int64_t batch, int64_t kv_head, const Rows<float>& rows,
-             const Factor& factor) const {
-    store_rows(rows, row_of<T>(to, batch, kv_head, walk_.k0()), to.row, factor);
+             const Factors& factors) const {
+    store_rows(rows, row_of<T>(to, batch, kv_head, walk_.k0()), to.row, factors);
   }
 
   const BackwardArgs& args_;

@@ -20,26 +20,16 @@ namespace fovea::kernels {
 
 namespace baseline {
 using Numbers = simd::lanes::Native<4>::f;
-static inline Numbers load_half(const c10::Half* p) {
-  return Numbers{static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]),
-                 static_cast<float>(p[3])};
-}
 static inline __m128 fold(Numbers x) { return x; }
 }  // namespace baseline
 namespace avx2 {
 using Numbers = simd::lanes::Native<8>::f;
-FOVEA_TARGET_AVX2 static inline Numbers load_half(const c10::Half* p) {
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-}
 FOVEA_TARGET_AVX2 static inline __m128 fold(Numbers x) {
   return _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
 }
 }  // namespace avx2
 namespace avx512 {
 using Numbers = simd::lanes::Native<16>::f;
-FOVEA_TARGET_AVX512 static inline Numbers load_half(const c10::Half* p) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-}
 FOVEA_TARGET_AVX512 static inline __m128 fold(Numbers x) {
   const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
   return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));

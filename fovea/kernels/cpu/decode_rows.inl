@@ -1,5 +1,7 @@
-// The products of one instruction set, with load_half(), fold() and, where there is a quicker one, load_part() of each;
+// The products of one instruction set, with fold() and, where there is a quicker one, load_part() of each;
 // see each_isa.inl.
+
+#include "fovea/kernels/cpu/numbers.inl"
 
 // Numbers that are loaded together, and query rows of a register tile: as many as 4 accumulators a row allow.
 constexpr int64_t kUnit = 2 * FOVEA_LANES, kRows = FOVEA_LANES == 16 ? 4 : 2;
@@ -7,13 +9,10 @@ constexpr int64_t kUnit = 2 * FOVEA_LANES, kRows = FOVEA_LANES == 16 ? 4 : 2;
 // Of two bfloat16 each, which may stand at any even address.
 typedef int32_t Pairs __attribute__((vector_size(4 * FOVEA_LANES), aligned(2), may_alias));
 
-INLINE NF load_floats(const float* p) { return *reinterpret_cast<const NF*>(p); }
-
-INLINE void store_floats(float* p, NF x) { *reinterpret_cast<NF*>(p) = x; }
-
-INLINE void load_unit(const float* p, NF& a, NF& b) {
-  a = load_floats(p);
-  b = load_floats(p + FOVEA_LANES);
+template <class T>
+INLINE void load_unit(const T* p, NF& a, NF& b) {
+  a = load_number(p);
+  b = load_number(p + FOVEA_LANES);
 }
 
 // A float is a bfloat16 and 16 more bits: the even numbers and the odd ones, without a shuffle.
@@ -21,11 +20,6 @@ INLINE void load_unit(const c10::BFloat16* p, NF& a, NF& b) {
   const NI pairs = *reinterpret_cast<const Pairs*>(p);
   a = (NF)(pairs << 16);
   b = (NF)(pairs & static_cast<int32_t>(0xffff0000));
-}
-
-INLINE void load_unit(const c10::Half* p, NF& a, NF& b) {
-  a = load_half(p);
-  b = load_half(p + FOVEA_LANES);
 }
 
 // The first n < kUnit numbers, and 0; nothing beyond them is read.
@@ -64,8 +58,8 @@ template <int Rows>
 INLINE void dot_step(const float* q, int64_t width, NF a, NF b, NF* sums) {
 #pragma GCC unroll 4
   for (int r = 0; r < Rows; ++r) {
-    sums[4 * r] += a * load_floats(q + r * width);
-    sums[4 * r] += b * load_floats(q + r * width + FOVEA_LANES);
+    sums[4 * r] += a * load_number(q + r * width);
+    sums[4 * r] += b * load_number(q + r * width + FOVEA_LANES);
   }
 }
 
@@ -126,7 +120,7 @@ INLINE void sum_tile(const SumRows& t, int64_t row, int64_t d, int32_t begin, in
 #pragma GCC unroll 4
   for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 8
-    for (int i = 0; i < 2 * Units; ++i) sums[r][i] = load_floats(out + r * width + i * FOVEA_LANES);
+    for (int i = 0; i < 2 * Units; ++i) sums[r][i] = load_number(out + r * width + i * FOVEA_LANES);
   }
   for (int32_t j = begin; j < end; ++j) {
     const T* value = static_cast<const T*>(t.values.rows[j]) + d;
@@ -149,7 +143,7 @@ INLINE void sum_tile(const SumRows& t, int64_t row, int64_t d, int32_t begin, in
 #pragma GCC unroll 4
   for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 8
-    for (int i = 0; i < 2 * Units; ++i) store_floats(out + r * width + i * FOVEA_LANES, sums[r][i]);
+    for (int i = 0; i < 2 * Units; ++i) store_number(out + r * width + i * FOVEA_LANES, sums[r][i]);
   }
 }
 
@@ -189,8 +183,8 @@ KERNEL void pack_row(const void* from, int64_t dim, float factor, float* to) {
     } else {
       load_part(row + d, dim - d, a, b);
     }
-    store_floats(to + d, a * factor);
-    store_floats(to + d + FOVEA_LANES, b * factor);
+    store_number(to + d, a * factor);
+    store_number(to + d + FOVEA_LANES, b * factor);
   }
 }
 

@@ -1,12 +1,15 @@
 #include "fovea/kernels/dense_programs.h"
 
 #include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
+#include <immintrin.h>
 
 #include <algorithm>
 #include <limits>
 #include <utility>
 
 #include "fovea/core/isa.h"
+#include "fovea/kernels/cpu/turn.h"
 #include "fovea/mods/simd.h"
 
 namespace fovea::kernels {

@@ -1,61 +1,45 @@
 // The rows of one instruction set; see each_isa.inl.
 
-typedef uint16_t Shorts __attribute__((vector_size(2 * FOVEA_LANES), aligned(2), may_alias));
 typedef uint8_t Bytes __attribute__((vector_size(FOVEA_LANES), aligned(1), may_alias));
 
-INLINE F load_number(const float* p) { return load(p, F{}); }
-INLINE F load_number(const c10::BFloat16* p) {
-  F r;
-  *reinterpret_cast<NI*>(r.x) = __builtin_convertvector(*reinterpret_cast<const Shorts*>(p), NI) << 16;
-  return r;
-}
+#include "fovea/kernels/cpu/numbers.inl"
+#include "fovea/kernels/cpu/turn.inl"
 
 template <class T>
 INLINE void add_row(float* scores, const T* bias, int32_t columns) {
   int32_t c = 0;
   for (; c + FOVEA_LANES <= columns; c += FOVEA_LANES) {
-    store(scores + c, load(scores + c, F{}) + load_number(bias + c));
+    store_number(scores + c, load_number(scores + c) + load_number(bias + c));
   }
   for (; c < columns; ++c) scores[c] += static_cast<float>(bias[c]);
 }
 
 INLINE void add_number(float* scores, float bias, int32_t columns) {
-  for (int32_t c = 0; c < columns; c += FOVEA_LANES) store(scores + c, load(scores + c, F{}) + bias);
+  for (int32_t c = 0; c < columns; c += FOVEA_LANES) store_number(scores + c, load_number(scores + c) + bias);
 }
 
 template <class T>
 INLINE void copy_row(const T* from, float (&to)[16]) {
-  for (int i = 0; i < 16; i += FOVEA_LANES) store(to + i, load_number(from + i));
+  for (int i = 0; i < 16; i += FOVEA_LANES) store_number(to + i, load_number(from + i));
 }
 
-// Rows become columns. Steps of 8, 4, 2 and 1: rows i and i + step exchange what is off the diagonal.
+// Rows become columns.
 INLINE void turn(Block& block) {
-#if FOVEA_LANES == 16
-  typedef float Row __attribute__((vector_size(64)));
-  typedef int32_t Lanes __attribute__((vector_size(64)));
-  Row row[16];
-  for (int i = 0; i < 16; ++i) row[i] = *reinterpret_cast<const Row*>(block.row[i]);
-#pragma GCC unroll 4
-  for (int step = 8; step; step /= 2) {
-    Lanes upper, lower;
-    for (int l = 0; l < 16; ++l) {
-      upper[l] = l & step ? l - step + 16 : l;
-      lower[l] = l & step ? l + 16 : l + step;
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i) {
-      if (i & step) continue;
-      const Row a = row[i], b = row[i + step];
-      row[i] = __builtin_shuffle(a, b, upper);
-      row[i + step] = __builtin_shuffle(a, b, lower);
+  constexpr int L = FOVEA_LANES;
+  const auto words = [&](int row, int column) -> Words& { return *reinterpret_cast<Words*>(&block.row[row][column]); };
+  for (int r = 0; r < 16; r += L) {
+    for (int c = 0; c <= r; c += L) {
+      Words lower[L], upper[L];
+      for (int i = 0; i < L; ++i) lower[i] = words(r + i, c);
+      turn(lower);
+      if (c < r) {
+        for (int i = 0; i < L; ++i) upper[i] = words(c + i, r);
+        turn(upper);
+        for (int i = 0; i < L; ++i) words(r + i, c) = upper[i];
+      }
+      for (int i = 0; i < L; ++i) words(c + i, r) = lower[i];
     }
   }
-  for (int i = 0; i < 16; ++i) *reinterpret_cast<Row*>(block.row[i]) = row[i];
-#else
-  for (int i = 0; i < 16; ++i) {
-    for (int j = 0; j < i; ++j) std::swap(block.row[i][j], block.row[j][i]);
-  }
-#endif
 }
 
 template <class T>

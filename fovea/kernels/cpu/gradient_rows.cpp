@@ -1,5 +1,9 @@
 #include "fovea/kernels/cpu/gradient_rows.h"
 
+#include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
+#include <immintrin.h>
+
 #include <limits>
 
 #include "fovea/core/isa.h"

@@ -52,8 +52,9 @@ class GradientWalk {
       std::fill_n(slopes_.get() + keys_ * columns_, (height() - keys_) * columns_, 0.0f);
     }
     GradientTile shaped = tile();
-    shaped.factor = shape_scores(args_.programs, &TileProgram::transposed,
-                                 functor_tile(scores_.get(), slopes_.get()), seen_, partial_, args_.scale, given);
+    shaped.factor =
+        shape_scores(args_.programs, &TileProgram::transposed, functor_tile(scores_.get(), slopes_.get()),
+                     seen_, partial_, args_.scale, given);
     return shaped;
   }
 

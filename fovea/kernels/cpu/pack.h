@@ -54,78 +54,44 @@ T* row_of(const Output& t, int64_t batch, int64_t head, int64_t row) {
   return static_cast<T*>(t.data) + batch * t.batch + head * t.head + row * t.row;
 }
 
-/// to[d] = factor(d) row[d], rounded, for rows `stride` apart.
-template <class T, class Factor>
-void store_rows(const Rows<float>& rows, T* to, int64_t stride, const Factor& factor) {
-  for (int64_t r = 0; r < rows.count; ++r) {
-    const float* row = rows.data + r * rows.stride;
-    for (int64_t d = 0; d < rows.dim; ++d) to[r * stride + d] = rounded<T>(factor(d) * row[d]);
-  }
-}
+/// What results are multiplied with: `all`, and, if not null, by_dim (dim).
+struct Factors {
+  float all = 1.0f;
+  const float* by_dim = nullptr;
+};
+
+// Below, T is the operands' type and C that of the products: float and float, c10::BFloat16 and itself or
+// float, c10::Half and float. All run on the active instruction set.
 
 /// A operand: (round_up(count, 16), round_up(dim, pair)), padded with 0.
 template <class T, class C>
-void pack_padded(const Rows<T>& rows, C* out) {
-  const int64_t dim = round_up(rows.dim, kPair<C>);
-  for (int64_t r = 0; r < round_up(rows.count, 16); ++r) {
-    const int64_t filled = r < rows.count ? rows.dim : 0;
-    for (int64_t d = 0; d < filled; ++d) out[r * dim + d] = C(rows.data[r * rows.stride + d]);
-    std::fill(out + r * dim + filled, out + (r + 1) * dim, C(0));
-  }
-}
+void pack_padded(const Rows<T>& rows, C* out);
 
 /// Transposed to (ceil(dim / pair), width, pair); columns past count and dims past dim are 0. `width` is a
 /// multiple of 16.
 template <class T, class C>
-void pack_transposed(const Rows<T>& rows, int64_t width, C* out) {
-  constexpr int64_t pair = kPair<C>;
-  const int64_t whole_dims = rows.dim / pair * pair;
-  for (int64_t j0 = 0; j0 < width; j0 += 16) {
-    const T* from = rows.data + j0 * rows.stride;
-    if (j0 + 16 <= rows.count) {
-      for (int64_t d = 0; d < whole_dims; d += pair) {
-        C* to = out + (d / pair * width + j0) * pair;
-        for (int64_t j = 0; j < 16; ++j) {
-          for (int64_t p = 0; p < pair; ++p) to[j * pair + p] = C(from[j * rows.stride + d + p]);
-        }
-      }
-      if (whole_dims == rows.dim) continue;
-    }
-    for (int64_t d = j0 + 16 <= rows.count ? whole_dims : 0; d < rows.dim; d += pair) {
-      C* to = out + (d / pair * width + j0) * pair;
-      for (int64_t j = 0; j < 16; ++j) {
-        for (int64_t p = 0; p < pair; ++p) {
-          const bool inside = j0 + j < rows.count && d + p < rows.dim;
-          to[j * pair + p] = inside ? C(from[j * rows.stride + d + p]) : C(0);
-        }
-      }
-    }
-  }
-}
+void pack_transposed(const Rows<T>& rows, int64_t width, C* out);
 
 /// To (width / pair, dim, pair); rows past count are 0. Numbers that are not finite become 0, and their rows
 /// are appended to `poisoned`: times a weight of 0 they would still be NaN.
 template <class T, class C>
-void pack_rows(const Rows<T>& rows, int64_t width, C* out, std::vector<int64_t>& poisoned) {
-  constexpr int64_t pair = kPair<C>;
-  for (int64_t j = 0; j < width; ++j) {
-    C* to = out + j / pair * pair * rows.dim + j % pair;
-    if (j >= rows.count) {
-      for (int64_t d = 0; d < rows.dim; ++d) to[d * pair] = C(0);
-      continue;
-    }
-    const T* from = rows.data + j * rows.stride;
-    bool finite = true;
-    for (int64_t d = 0; d < rows.dim; ++d) {
-      finite &= is_finite(from[d]);
-      to[d * pair] = C(from[d]);
-    }
-    if (finite) continue;
-    poisoned.push_back(j);
-    for (int64_t d = 0; d < rows.dim; ++d) {
-      if (!is_finite(from[d])) to[d * pair] = C(0);
-    }
-  }
-}
+void pack_rows(const Rows<T>& rows, int64_t width, C* out, std::vector<int64_t>& poisoned);
+
+/// What pack_padded() made, (height, round_up(dim, pair)), to (dim, height), with 0 for what is not finite.
+template <class C>
+void turn_packed(const C* rows, int64_t height, int64_t dim, C* out);
+
+/// Rows (count, dim) times their factors, rounded; those of `to` are `stride` apart.
+template <class T>
+void store_rows(const Rows<float>& rows, T* to, int64_t stride, const Factors& factors);
+
+/// The same of sums that lie the other way round, (dim, stride); `count` columns are stored, but columns up
+/// to the next multiple of 16 are read.
+template <class T>
+void store_columns(const Rows<float>& columns, T* to, int64_t stride, const Factors& factors);
+
+/// sums[r] = sum_d rows[r, d] others[r, d], others (count, dim).
+template <class T>
+void dot_rows(const Rows<T>& rows, const float* others, float* sums);
 
 }  // namespace fovea::kernels

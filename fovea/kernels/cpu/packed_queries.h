@@ -81,14 +81,13 @@ class PackedQueries {
   /// (D, width(q0)), sums of K^T dS^T.
   float* grad(int64_t q0) const { return grad_.get() + q0 * args_.n.dim; }
 
-  /// factor(d) times the sums, laid out as grad(0), to args.grad_q.
-  template <class Factor>
-  void store_gradient(const float* sums, int64_t batch, int64_t head, const Factor& factor) const {
-    for (int64_t q = 0; q < args_.n.queries; ++q) {
-      const int64_t q0 = q / kBlock * kBlock;
-      const float* from = sums + q0 * args_.n.dim + (q - q0);
-      T* to = row_of<T>(args_.grad_q, batch, head, q);
-      for (int64_t d = 0; d < args_.n.dim; ++d) to[d] = rounded<T>(factor(d) * from[d * width(q0)]);
+  /// Sums, laid out as grad(0), to args.grad_q.
+  void store_gradient(const float* sums, int64_t batch, int64_t head, const Factors& factors) const {
+    const Output& to = args_.grad_q;
+    for (int64_t q0 = 0; q0 < args_.n.queries; q0 += kBlock) {
+      const int64_t count = std::min(kBlock, args_.n.queries - q0);
+      store_columns<T>({sums + q0 * args_.n.dim, width(q0), count, args_.n.dim},
+                       row_of<T>(to, batch, head, q0), to.row, factors);
     }
   }
 
@@ -112,17 +111,14 @@ class PackedQueries {
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
   void load_sums(const Rows<T>& g, int64_t row, int64_t q0) {
-    for (int64_t r = 0; r < width(q0); ++r) {
-      float delta = 0.0f, lse = kInfinity;
-      if (r < g.count) {
-        const float* out = args_.out + (row + r) * g.dim;
-        for (int64_t d = 0; d < g.dim; ++d) delta += static_cast<float>(g.data[r * g.stride + d]) * out[d];
-        if (args_.grad_lse) delta -= args_.grad_lse[row + r];
-        if (args_.lse[row + r] != -kInfinity) lse = args_.lse[row + r] * kLog2E;
-      }
-      lse_[q0 + r] = lse;
-      delta_[q0 + r] = delta;
+    float *lse = lse_.get() + q0, *delta = delta_.get() + q0;
+    dot_rows(g, args_.out + row * g.dim, delta);
+    for (int64_t r = 0; r < g.count; ++r) {
+      if (args_.grad_lse) delta[r] -= args_.grad_lse[row + r];
+      lse[r] = args_.lse[row + r] == -kInfinity ? kInfinity : args_.lse[row + r] * kLog2E;
     }
+    std::fill(lse + g.count, lse + width(q0), kInfinity);
+    std::fill(delta + g.count, delta + width(q0), 0.0f);
   }
 
   // The sink's weight is w = exp(sink - lse) and its value 0: d(loss) / d(sink) = sum of w (0 - delta). A row

@@ -69,13 +69,11 @@ class SoftmaxSum {
   void store(int64_t batch, int64_t head, int64_t q0, int64_t rows) const {
     const int64_t value_dim = args_.n.value_dim,
                   first = (batch * args_.n.heads + head) * args_.n.queries + q0;
-    T* out = row_of<T>(args_.out, batch, head, q0);
-    for (int64_t r = 0; r < rows; ++r, out += args_.out.row) {
-      float* row = out_.get() + r * value_dim;
-      const float inverse = sum()[r] == 0.0f ? 0.0f : args_.dropout.scale / sum()[r];
-      for (int64_t d = 0; d < value_dim; ++d) row[d] *= inverse;
-      for (int64_t d = 0; d < value_dim; ++d) out[d] = rounded<T>(row[d]);
-      if (args_.unrounded) std::copy(row, row + value_dim, args_.unrounded + (first + r) * value_dim);
+    for (int64_t r = 0; r < rows; ++r) {
+      const Rows<float> row{out_.get() + r * value_dim, value_dim, 1, value_dim};
+      const Factors inverse{.all = sum()[r] == 0.0f ? 0.0f : args_.dropout.scale / sum()[r]};
+      store_rows(row, row_of<T>(args_.out, batch, head, q0 + r), value_dim, inverse);
+      if (args_.unrounded) store_rows(row, args_.unrounded + (first + r) * value_dim, value_dim, inverse);
       if (args_.lse) {
         args_.lse[first + r] = sum()[r] == 0.0f ? -kInfinity : (maximum()[r] + std::log2(sum()[r])) * kLn2;
       }

@@ -1,0 +1,224 @@
+// The packing of one instruction set; see each_isa.inl.
+#include "fovea/kernels/cpu/numbers.inl"
+#include "fovea/kernels/cpu/turn.inl"
+
+// The first n numbers, at most a vector of them, and 0.
+template <class T>
+INLINE NF load_first(const T* p, int64_t n) {
+  if (n >= FOVEA_LANES) return load_number(p);
+  T numbers[FOVEA_LANES] = {};
+  for (int64_t i = 0; i < n; ++i) numbers[i] = p[i];
+  return load_number(numbers);
+}
+
+template <class T>
+INLINE void store_first(T* p, int64_t n, NF x) {
+  if (n >= FOVEA_LANES) return store_number(p, x);
+  T numbers[FOVEA_LANES];
+  store_number(numbers, x);
+  for (int64_t i = 0; i < n; ++i) p[i] = numbers[i];
+}
+
+// A vector of the products' words from a row: floats, or pairs of bfloat16; n numbers are left of it.
+template <class T, class C>
+INLINE Words load_words(const T* p, int64_t n) {
+  if constexpr (kPair<C> == 1) {
+    return (Words)load_first(p, n);
+  } else {
+    if (n >= 2 * FOVEA_LANES) return *reinterpret_cast<const Words*>(p);
+    T numbers[2 * FOVEA_LANES] = {};
+    for (int64_t i = 0; i < n; ++i) numbers[i] = p[i];
+    return *reinterpret_cast<const Words*>(numbers);
+  }
+}
+
+INLINE bool any(NI lanes) {
+  int32_t found = 0;
+  for (int i = 0; i < FOVEA_LANES; ++i) found |= lanes[i];
+  return found != 0;
+}
+
+INLINE NI not_finite(NI bits) { return (bits & 0x7f800000) == 0x7f800000; }
+
+template <class T, class C>
+KERNEL void padded(const Rows<T>& rows, C* out) {
+  const int64_t dim = round_up(rows.dim, kPair<C>), height = round_up(rows.count, 16);
+  for (int64_t r = 0; r < rows.count; ++r, out += dim) {
+    const T* from = rows.data + r * rows.stride;
+    if constexpr (std::is_same_v<T, C>) {
+      std::copy(from, from + rows.dim, out);
+    } else {
+      for (int64_t d = 0; d < rows.dim; d += FOVEA_LANES) {
+        store_first(out + d, rows.dim - d, load_first(from + d, rows.dim - d));
+      }
+    }
+    if (dim != rows.dim) out[rows.dim] = C(0);
+  }
+  std::fill(out, out + (height - rows.count) * dim, C(0));
+}
+
+template <class T, class C>
+KERNEL void transposed(const Rows<T>& rows, int64_t width, C* out) {
+  constexpr int64_t pair = kPair<C>;
+  const int64_t words = (rows.dim + pair - 1) / pair;
+  auto* to = reinterpret_cast<int32_t*>(out);
+  for (int64_t j = 0; j < width; j += FOVEA_LANES) {
+    for (int64_t w = 0; w < words; w += FOVEA_LANES) {
+      Words block[FOVEA_LANES];
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < FOVEA_LANES; ++i) {
+        const T* from = rows.data + (j + i) * rows.stride + w * pair;
+        block[i] = j + i < rows.count ? load_words<T, C>(from, rows.dim - w * pair) : Words{};
+      }
+      turn(block);
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < FOVEA_LANES; ++i) {
+        if (w + i < words) *reinterpret_cast<Words*>(to + (w + i) * width + j) = block[i];
+      }
+    }
+  }
+}
+
+// One row of floats, and whether one of them is not finite.
+template <class T>
+INLINE bool copy_row(const T* from, int64_t dim, float* to) {
+  NI bad = {};
+  for (int64_t d = 0; d < dim; d += FOVEA_LANES) {
+    const NF numbers = load_first(from + d, dim - d);
+    bad |= not_finite((NI)numbers);
+    store_first(to + d, dim - d, numbers);
+  }
+  return any(bad);
+}
+
+// Two rows beside each other; `second` may be null. The bits: one of the first, of the second row is not finite.
+INLINE int interleave(const c10::BFloat16* first, const c10::BFloat16* second, int64_t dim, c10::BFloat16* to) {
+  NI bad_low = {}, bad_high = {};
+  for (int64_t d = 0; d < dim; d += FOVEA_LANES) {
+    const NI low = (NI)load_first(first + d, dim - d);
+    const NI high = second ? (NI)load_first(second + d, dim - d) : NI{};
+    bad_low |= not_finite(low);
+    bad_high |= not_finite(high);
+    store_first(reinterpret_cast<float*>(to) + d, dim - d, (NF)(((low >> 16) & 0xffff) | high));
+  }
+  return int{any(bad_low)} + 2 * int{any(bad_high)};
+}
+
+template <class T, class C>
+KERNEL void plain(const Rows<T>& rows, int64_t width, C* out, std::vector<int64_t>& poisoned) {
+  constexpr int64_t pair = kPair<C>;
+  const int64_t pairs = (rows.count + pair - 1) / pair;
+  for (int64_t p = 0; p < pairs; ++p) {
+    const T* from = rows.data + p * pair * rows.stride;
+    C* to = out + p * pair * rows.dim;
+    int bad;
+    if constexpr (pair == 1) {
+      bad = copy_row(from, rows.dim, to);
+    } else {
+      bad = interleave(from, p * pair + 1 < rows.count ? from + rows.stride : nullptr, rows.dim, to);
+    }
+    for (int64_t i = 0; i < pair && bad; ++i) {
+      if (!(bad >> i & 1)) continue;
+      poisoned.push_back(p * pair + i);
+      for (int64_t d = 0; d < rows.dim; ++d) {
+        if (!is_finite(to[d * pair + i])) to[d * pair + i] = C(0);
+      }
+    }
+  }
+  std::fill(out + pairs * pair * rows.dim, out + width * rows.dim, C(0));
+}
+
+// A vector of words (pair p of dims, of FOVEA_LANES rows) to rows 2p and 2p + 1.
+INLINE void split_pairs(Words words, c10::BFloat16* even, c10::BFloat16* odd) {
+  const Words low = words << 16, high = words & static_cast<int32_t>(0xffff0000);
+  const Words even_bits = (not_finite(low) ? Words{} : low) >> 16, odd_bits = (not_finite(high) ? Words{} : high) >> 16;
+  *reinterpret_cast<Shorts*>(even) = __builtin_convertvector(even_bits & 0xffff, Shorts);
+  if (odd) *reinterpret_cast<Shorts*>(odd) = __builtin_convertvector(odd_bits & 0xffff, Shorts);
+}
+
+template <class C>
+KERNEL void turned(const C* rows, int64_t height, int64_t dim, C* out) {
+  constexpr int64_t pair = kPair<C>;
+  const int64_t words = (dim + pair - 1) / pair;
+  const auto* from = reinterpret_cast<const int32_t*>(rows);
+  for (int64_t r = 0; r < height; r += FOVEA_LANES) {
+    for (int64_t w = 0; w < words; w += FOVEA_LANES) {
+      Words block[FOVEA_LANES];
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < FOVEA_LANES; ++i) {
+        block[i] = (Words)load_first(reinterpret_cast<const float*>(from + (r + i) * words + w), words - w);
+      }
+      turn(block);
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < FOVEA_LANES; ++i) {
+        if (w + i >= words) continue;
+        C* to = out + (w + i) * pair * height + r;
+        if constexpr (pair == 1) {
+          *reinterpret_cast<Words*>(to) = not_finite(block[i]) ? Words{} : block[i];
+        } else {
+          split_pairs(block[i], to, (w + i) * pair + 1 < dim ? to + height : nullptr);
+        }
+      }
+    }
+  }
+}
+
+// The factors of a vector of dims.
+INLINE NF factors_of(const Factors& factors, int64_t d, int64_t dim) {
+  const NF all = NF{} + factors.all;
+  return factors.by_dim ? all * load_first(factors.by_dim + d, dim - d) : all;
+}
+
+template <class T>
+KERNEL void stored(const Rows<float>& rows, T* to, int64_t stride, const Factors& factors) {
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const float* from = rows.data + r * rows.stride;
+    for (int64_t d = 0; d < rows.dim; d += FOVEA_LANES) {
+      const NF numbers = load_first(from + d, rows.dim - d) * factors_of(factors, d, rows.dim);
+      store_first(to + r * stride + d, rows.dim - d, numbers);
+    }
+  }
+}
+
+template <class T>
+KERNEL void stored_columns(const Rows<float>& columns, T* to, int64_t stride, const Factors& factors) {
+  for (int64_t c = 0; c < columns.count; c += FOVEA_LANES) {
+    for (int64_t d = 0; d < columns.dim; d += FOVEA_LANES) {
+      Words block[FOVEA_LANES];
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < FOVEA_LANES; ++i) {
+        const float* from = columns.data + (d + i) * columns.stride + c;
+        block[i] = d + i < columns.dim ? (Words)load_number(from) : Words{};
+      }
+      turn(block);
+      const NF factor = factors_of(factors, d, columns.dim);
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < FOVEA_LANES; ++i) {
+        if (c + i < columns.count) store_first(to + (c + i) * stride + d, columns.dim - d, (NF)block[i] * factor);
+      }
+    }
+  }
+}
+
+// Lanes are rows: each sum runs over the dims in their order, as that of a product does. With peaked weights a
+// gradient is the difference of two such sums, whose errors are then nearly the same.
+template <class T>
+KERNEL void dots(const Rows<T>& rows, const float* others, float* sums) {
+  for (int64_t r = 0; r < rows.count; r += FOVEA_LANES) {
+    NF sum = {};
+    for (int64_t d = 0; d < rows.dim; d += FOVEA_LANES) {
+      Words a[FOVEA_LANES], b[FOVEA_LANES];
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < FOVEA_LANES; ++i) {
+        const bool inside = r + i < rows.count;
+        a[i] = inside ? (Words)load_first(rows.data + (r + i) * rows.stride + d, rows.dim - d) : Words{};
+        b[i] = inside ? (Words)load_first(others + (r + i) * rows.dim + d, rows.dim - d) : Words{};
+      }
+      turn(a);
+      turn(b);
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < FOVEA_LANES; ++i) sum = (NF)a[i] * (NF)b[i] + sum;
+    }
+    store_first(sums + r, rows.count - r, sum);
+  }
+}
