@@ -36,18 +36,69 @@ class QueryBlock {
   SoftmaxSum<T, C> sum_;
 };
 
-// Tasks come one by one, the last queries first: under a causal mask they see most keys.
+// Of one length, the last queries first: under a causal mask they see most keys.
+struct QueryBlocks {
+  explicit QueryBlocks(const AttendSizes& n) : rows(query_block()), count((n.queries + rows - 1) / rows) {}
+  int64_t first_query(int64_t i) const { return (count - 1 - i) * rows; }
+
+  int64_t rows, count;
+};
+
+// The queries of one key head. Its keys are packed by the thread that needs them, and stay in its caches.
 template <class T, class C>
-void forward(const ForwardArgs& args) {
+class HeadQueries {
+ public:
+  explicit HeadQueries(const ForwardArgs& args)
+      : n_(args.n),
+        blocks_(args.n),
+        packed_(PackedKeys<T, C>::one_head(args.n, args.k, args.v)),
+        block_(args, packed_) {}
+  HeadQueries(const HeadQueries&) = delete;
+  HeadQueries& operator=(const HeadQueries&) = delete;
+
+  void run(int64_t kv_head) {
+    packed_.load(kv_head);
+    const int64_t group = n_.heads / n_.kv_heads, first = kv_head % n_.kv_heads * group;
+    for (int64_t head = first; head < first + group; ++head) {
+      for (int64_t i = 0; i < blocks_.count; ++i) {
+        block_.run(kv_head / n_.kv_heads, head, blocks_.first_query(i));
+      }
+    }
+  }
+
+ private:
+  const AttendSizes& n_;
+  QueryBlocks blocks_;
+  PackedKeys<T, C> packed_;
+  QueryBlock<T, C> block_;
+};
+
+template <class T, class C>
+void by_heads(const ForwardArgs& args) {
+  for_each_task(
+      args.n.batch * args.n.kv_heads, [&] { return HeadQueries<T, C>(args); },
+      [](HeadQueries<T, C>& head, int64_t task) { head.run(task); });
+}
+
+template <class T, class C>
+void by_blocks(const ForwardArgs& args) {
   const PackedKeys<T, C> packed(args.n, args.k, args.v);
-  const int64_t rows = query_block(), blocks = (args.n.queries + rows - 1) / rows;
+  const QueryBlocks blocks(args.n);
   const int64_t heads = args.n.batch * args.n.heads;
   for_each_task(
-      heads * blocks, [&] { return QueryBlock<T, C>(args, packed); },
+      heads * blocks.count, [&] { return QueryBlock<T, C>(args, packed); },
       [&](QueryBlock<T, C>& block, int64_t task) {
         const int64_t head = task % heads;
-        block.run(head / args.n.heads, head % args.n.heads, (blocks - 1 - task / heads) * rows);
+        block.run(head / args.n.heads, head % args.n.heads, blocks.first_query(task / heads));
       });
+}
+
+// Few heads would leave threads without work at the end.
+template <class T, class C>
+void forward(const ForwardArgs& args) {
+  const int64_t threads = at::get_num_threads();
+  if (threads == 1 || args.n.batch * args.n.kv_heads >= 4 * threads) return by_heads<T, C>(args);
+  by_blocks<T, C>(args);
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "fovea/core/isa.h"
-#include "fovea/kernels/cpu/turn.h"
+#include "fovea/kernels/cpu/lanes.h"
 #include "fovea/mods/simd.h"
 
 namespace fovea::kernels {

@@ -1,13 +1,7 @@
 // The rows of one instruction set, with above() of each; see each_isa.inl.
 
 #include "fovea/kernels/cpu/exp2.inl"
-
-INLINE float sum_of(F a) {
-  for (int n = FOVEA_LANES / 2; n; n /= 2) {
-    for (int i = 0; i < n; ++i) a.x[i] += a.x[i + n];
-  }
-  return a.x[0];
-}
+#include "fovea/kernels/cpu/fold.inl"
 
 // Below the floor a weight is 0, and its logarithm must be finite to add nothing. NaN stays NaN: max() gives its
 // second argument.

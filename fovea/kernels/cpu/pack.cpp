@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include "fovea/core/isa.h"
-#include "fovea/kernels/cpu/turn.h"
+#include "fovea/kernels/cpu/lanes.h"
 #include "fovea/mods/simd.h"
 
 // g++ 12 takes the undefined parts of its own AVX-512 intrinsics for a mistake (its bug 105593).

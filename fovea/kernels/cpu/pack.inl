@@ -45,14 +45,16 @@ KERNEL void padded(const Rows<T>& rows, C* out) {
   const int64_t dim = round_up(rows.dim, kPair<C>), height = round_up(rows.count, 16);
   for (int64_t r = 0; r < rows.count; ++r, out += dim) {
     const T* from = rows.data + r * rows.stride;
-    if constexpr (std::is_same_v<T, C>) {
-      std::copy(from, from + rows.dim, out);
+    if constexpr (kPair<C> == 2) {
+      for (int64_t d = 0; d < rows.dim; d += 2 * FOVEA_LANES) {
+        const Words words = load_words<T, C>(from + d, rows.dim - d);
+        store_first(reinterpret_cast<float*>(out + d), (dim - d) / 2, (NF)words);
+      }
     } else {
       for (int64_t d = 0; d < rows.dim; d += FOVEA_LANES) {
         store_first(out + d, rows.dim - d, load_first(from + d, rows.dim - d));
       }
     }
-    if (dim != rows.dim) out[rows.dim] = C(0);
   }
   std::fill(out, out + (height - rows.count) * dim, C(0));
 }

@@ -9,25 +9,34 @@
 
 namespace fovea::kernels {
 
-/// Keys and values of every head, packed by blocks of kBlock keys; the last block is narrower. T is the
-/// operands' type, C that of the products. A value_dim of 0: keys alone.
+/// Keys and values of every key head, or of one at a time, packed by blocks of kBlock keys; the last block is
+/// narrower. T is the operands' type, C that of the products. A value_dim of 0: keys alone.
 template <class T, class C>
 class PackedKeys {
  public:
   static constexpr int64_t kBlock = 512;
 
+  /// Every head.
   PackedKeys(const AttendSizes& n, const Operand& k, const Operand& v)
-      : n_(n),
-        k_given_(k),
-        v_given_(v),
-        padded_(round_up(n.keys, 32)),
-        dim_(round_up(n.dim, kPair<C>)),
-        blocks_((n.keys + kBlock - 1) / kBlock),
-        k_(heads() * padded_ * dim_),
-        v_(heads() * padded_ * n.value_dim),
-        poisoned_(heads() * blocks_) {
+      : PackedKeys(n, k, v, Heads{0, n.batch * n.kv_heads}) {
     for_each_task(
-        heads() * blocks_, [] { return 0; }, [&](int, int64_t i) { pack(i / blocks_, i % blocks_); });
+        n.batch * n.kv_heads * blocks_, [] { return 0; },
+        [&](int, int64_t i) { pack(i / blocks_, i % blocks_); });
+  }
+
+  /// None yet, and room for one.
+  static PackedKeys one_head(const AttendSizes& n, const Operand& k, const Operand& v) {
+    return {n, k, v, Heads{-1, 1}};
+  }
+
+  /// Goes to a head, where there is room for one.
+  void load(int64_t head) {
+    if (head == first_) return;
+    first_ = head;
+    for (int64_t block = 0; block < blocks_; ++block) {
+      poisoned_[block].clear();
+      pack(head, block);
+    }
   }
 
   /// Of keys as packed: a product of bfloat16 takes whole pairs.
@@ -38,19 +47,35 @@ class PackedKeys {
 
   /// B operand of scores of keys k0 + offset ...; its rows are width(k0) apart.
   const C* keys(int64_t head, int64_t k0, int64_t offset) const {
-    return k_.get() + (head * padded_ + k0) * dim_ + offset * kPair<C>;
+    return k_.get() + (place(head) + k0) * dim_ + offset * kPair<C>;
   }
   /// B operand of outputs of keys from k0; its rows are value_dim apart.
-  const C* values(int64_t head, int64_t k0) const { return v_.get() + (head * padded_ + k0) * n_.value_dim; }
+  const C* values(int64_t head, int64_t k0) const { return v_.get() + (place(head) + k0) * n_.value_dim; }
   /// Keys of the block at k0, counted from it, whose values are not all finite; those are packed as 0.
   const std::vector<int64_t>& poisoned(int64_t head, int64_t k0) const {
-    return poisoned_[head * blocks_ + k0 / kBlock];
+    return poisoned_[(head - first_) * blocks_ + k0 / kBlock];
   }
   /// The values of a key as they were given.
   const T* given_values(int64_t head, int64_t key) const { return rows(v_given_, head, key, 1, 0).data; }
 
  private:
-  int64_t heads() const { return n_.batch * n_.kv_heads; }
+  struct Heads {
+    int64_t first, count;
+  };
+
+  PackedKeys(const AttendSizes& n, const Operand& k, const Operand& v, Heads heads)
+      : n_(n),
+        k_given_(k),
+        v_given_(v),
+        first_(heads.first),
+        padded_(round_up(n.keys, 32)),
+        dim_(round_up(n.dim, kPair<C>)),
+        blocks_((n.keys + kBlock - 1) / kBlock),
+        k_(heads.count * padded_ * dim_),
+        v_(heads.count * padded_ * n.value_dim),
+        poisoned_(heads.count * blocks_) {}
+
+  int64_t place(int64_t head) const { return (head - first_) * padded_; }
 
   Rows<T> rows(const Operand& t, int64_t head, int64_t key, int64_t count, int64_t dim) const {
     return rows_of<T>(t, head / n_.kv_heads, head % n_.kv_heads, key, count, dim);
@@ -58,14 +83,14 @@ class PackedKeys {
 
   void pack(int64_t head, int64_t block) {
     const int64_t k0 = block * kBlock, count = std::min(n_.keys - k0, kBlock), value_dim = n_.value_dim;
-    pack_transposed(rows(k_given_, head, k0, count, n_.dim), width(k0),
-                    k_.get() + (head * padded_ + k0) * dim_);
+    pack_transposed(rows(k_given_, head, k0, count, n_.dim), width(k0), k_.get() + (place(head) + k0) * dim_);
     pack_rows(rows(v_given_, head, k0, count, value_dim), width(k0),
-              v_.get() + (head * padded_ + k0) * value_dim, poisoned_[head * blocks_ + block]);
+              v_.get() + (place(head) + k0) * value_dim, poisoned_[(head - first_) * blocks_ + block]);
   }
 
   AttendSizes n_;
   Operand k_given_, v_given_;
+  int64_t first_;  // of the heads that are packed
   int64_t padded_, dim_, blocks_;
   Buffer<C> k_, v_;
   std::vector<std::vector<int64_t>> poisoned_;

@@ -7,6 +7,7 @@
 
 #include "fovea/core/isa.h"
 #include "fovea/core/isa_target.h"
+#include "fovea/kernels/cpu/lanes.h"
 #include "fovea/mods/simd.h"
 
 namespace fovea::kernels {

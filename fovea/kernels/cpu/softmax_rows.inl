@@ -1,6 +1,7 @@
 // The rows of one instruction set; see each_isa.inl.
 
 #include "fovea/kernels/cpu/exp2.inl"
+#include "fovea/kernels/cpu/fold.inl"
 
 INLINE float row_maximum(const float* row, int32_t columns) {
   F even = load(row, F{}), odd = even;
@@ -11,10 +12,7 @@ INLINE float row_maximum(const float* row, int32_t columns) {
   }
   if (c < columns) even = max(load(row + c, F{}), even);
   even = max(even, odd);
-  for (int n = FOVEA_LANES / 2; n; n /= 2) {
-    for (int i = 0; i < n; ++i) even.x[i] = even.x[i] > even.x[i + n] ? even.x[i] : even.x[i + n];
-  }
-  return even.x[0];
+  return largest_of(even);
 }
 
 template <bool Narrow>
@@ -35,13 +33,11 @@ KERNEL void softmax_rows(const SoftmaxTile& tile, const SoftmaxState& state) {
         store(row + c, weight);
       }
     }
-    for (int n = FOVEA_LANES / 2; n; n /= 2) {
-      for (int i = 0; i < n; ++i) sum.x[i] += sum.x[i + n];
-    }
-    const float scale = now == before ? 1.0f : std::exp2(before - reference);
+    // Of a row that has seen no key yet all is 0.
+    const float scale = now == before || before == -kInfinity ? 1.0f : std::exp2(before - reference);
     state.rescale[r] = scale;
     state.maximum[r] = now;
-    state.sum[r] = state.sum[r] * scale + sum.x[0];
+    state.sum[r] = state.sum[r] * scale + sum_of(sum);
   }
 }
 

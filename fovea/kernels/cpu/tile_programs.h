@@ -1,10 +1,10 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <numbers>
 
 #include "fovea/kernels/attend_args.h"
+#include "fovea/kernels/cpu/tile_rows.h"
 
 // The functors of a call, as a kernel runs them on its tiles.
 
@@ -61,16 +61,6 @@ inline ScoreTile transposed_tile(const TileRange& range, int64_t columns, float*
   return tile;
 }
 
-/// Hides the columns from `inside` on, which stand for no key.
-inline void hide_columns(const ScoreTile& tile, int64_t inside) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  if (inside >= tile.columns) return;
-  for (int32_t r = 0; r < tile.rows; ++r) {
-    float* row = tile.scores + r * tile.stride;
-    std::fill(row + std::max<int64_t>(inside, 0), row + tile.columns, -kInfinity);
-  }
-}
-
 inline bool has_scores(TilePrograms programs) {
   return std::any_of(programs.begin(), programs.end(),
                      [](const auto& p) { return p.plain.score != nullptr; });
@@ -93,9 +83,7 @@ inline float shape_scores(TilePrograms programs, TileFace TileProgram::*face, co
                           const TileRange& range, bool partial, float scale, float* given = nullptr) {
   float factor = scale * kLog2E;
   if (has_scores(programs) || !(factor > 0.0f)) {
-    for (int32_t r = 0; r < tile.rows; ++r) {
-      for (int32_t c = 0; c < tile.columns; ++c) tile.scores[r * tile.stride + c] *= scale;
-    }
+    scale_tile(tile, scale);
     factor = kLog2E;
   }
   for (const auto& program : programs) {

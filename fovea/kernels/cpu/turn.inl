@@ -1,4 +1,4 @@
-// Of one instruction set, see each_isa.inl; for files that include turn.h.
+// Of one instruction set, see each_isa.inl; for files that include lanes.h.
 
 typedef int32_t Words __attribute__((vector_size(4 * FOVEA_LANES), aligned(4), may_alias));
 

@@ -1,0 +1,36 @@
+#pragma once
+#include <cstdint>
+
+// Lane numbers for shuffles, known when compiling. L is a vector's length.
+
+namespace fovea::kernels {
+
+/// Where the lanes of two rows a and b, numbered 0 ... L - 1 and L ... 2L - 1, go when they exchange what is
+/// off the diagonal of a square of 2 by 2 blocks of kStep lanes.
+template <int L, int kStep>
+struct alignas(4 * L) ExchangedLanes {
+  int32_t first[L] = {}, second[L] = {};
+
+  constexpr ExchangedLanes() {
+    for (int l = 0; l < L; ++l) {
+      first[l] = l & kStep ? l - kStep + L : l;
+      second[l] = l & kStep ? l + L : l + kStep;
+    }
+  }
+};
+template <int L, int kStep>
+inline constexpr ExchangedLanes<L, kStep> kExchangedLanes;
+
+/// Each lane's partner kStep away.
+template <int L, int kStep>
+struct alignas(4 * L) PartnerLanes {
+  int32_t lane[L] = {};
+
+  constexpr PartnerLanes() {
+    for (int l = 0; l < L; ++l) lane[l] = l ^ kStep;
+  }
+};
+template <int L, int kStep>
+inline constexpr PartnerLanes<L, kStep> kPartnerLanes;
+
+}  // namespace fovea::kernels
