@@ -38,7 +38,8 @@ class QueryBlock {
 
 // Of one length, the last queries first: under a causal mask they see most keys.
 struct QueryBlocks {
-  explicit QueryBlocks(const AttendSizes& n) : rows(query_block()), count((n.queries + rows - 1) / rows) {}
+  explicit QueryBlocks(const ForwardArgs& args)
+      : rows(query_block(args.programs)), count((args.n.queries + rows - 1) / rows) {}
   int64_t first_query(int64_t i) const { return (count - 1 - i) * rows; }
 
   int64_t rows, count;
@@ -50,7 +51,7 @@ class HeadQueries {
  public:
   explicit HeadQueries(const ForwardArgs& args)
       : n_(args.n),
-        blocks_(args.n),
+        blocks_(args),
         packed_(PackedKeys<T, C>::one_head(args.n, args.k, args.v)),
         block_(args, packed_) {}
   HeadQueries(const HeadQueries&) = delete;
@@ -83,7 +84,7 @@ void by_heads(const ForwardArgs& args) {
 template <class T, class C>
 void by_blocks(const ForwardArgs& args) {
   const PackedKeys<T, C> packed(args.n, args.k, args.v);
-  const QueryBlocks blocks(args.n);
+  const QueryBlocks blocks(args);
   const int64_t heads = args.n.batch * args.n.heads;
   for_each_task(
       heads * blocks.count, [&] { return QueryBlock<T, C>(args, packed); },

@@ -52,7 +52,7 @@ class HeadObserver {
   void run(int64_t batch, int64_t head) {
     head_ = batch * args_.n.heads + head;
     if (args_.received) std::fill_n(received_.get(), args_.n.keys, 0.0);
-    for (int64_t q0 = 0; q0 < args_.n.queries; q0 += query_block()) {
+    for (int64_t q0 = 0; q0 < args_.n.queries; q0 += query_block(args_.programs)) {
       if (!wants(q0)) continue;
       walk_.load(batch, head, q0);
       start();
@@ -67,7 +67,7 @@ class HeadObserver {
   bool wants(int64_t q0) const {
     if (args_.entropy || args_.distance || kept_ || args_.received || args_.blocks.means) return true;
     const auto next = std::lower_bound(chosen_.begin(), chosen_.end(), std::pair{q0, int64_t{0}});
-    return next != chosen_.end() && next->first < q0 + query_block();
+    return next != chosen_.end() && next->first < q0 + query_block(args_.programs);
   }
 
   // In units of log2; +inf for a query that sees no key, NaN for one that sees NaN or +inf.

@@ -16,12 +16,13 @@
 namespace fovea::kernels {
 
 /// A mask is asked about pieces of so many keys.
-inline constexpr int64_t kKeyPiece = 128;
+inline constexpr int64_t kKeyPiece = 64;
 
-/// Queries of a block: as many as leave room for their scores in the second-level cache.
-inline int64_t query_block() {
-  static const int64_t rows = sysconf(_SC_LEVEL2_CACHE_SIZE) >= (2 << 20) ? 256 : 128;
-  return rows;
+/// Queries of a block: as many as leave room for their scores in the second-level cache, but under a mask
+/// few, which see the same keys.
+inline int64_t query_block(TilePrograms programs) {
+  static const int64_t most = sysconf(_SC_LEVEL2_CACHE_SIZE) >= (2 << 20) ? 256 : 128;
+  return hides(programs) ? 128 : most;
 }
 
 /// Neighbouring pieces of keys that the same queries of a block see.
@@ -48,7 +49,7 @@ class ScoreWalk {
   ScoreWalk(const ScoreArgs& args, const PackedKeys<T, C>& packed)
       : args_(args),
         packed_(packed),
-        capacity_(std::min(query_block(), round_up(args.n.queries, 16))),
+        capacity_(std::min(query_block(args.programs), round_up(args.n.queries, 16))),
         q_(capacity_ * packed.dim()),
         scores_(capacity_ * tile_columns()) {
     runs_.reserve(kBlock / kKeyPiece);

@@ -61,6 +61,10 @@ inline ScoreTile transposed_tile(const TileRange& range, int64_t columns, float*
   return tile;
 }
 
+inline bool hides(TilePrograms programs) {
+  return std::any_of(programs.begin(), programs.end(), [](const auto& p) { return p.cover != nullptr; });
+}
+
 inline bool has_scores(TilePrograms programs) {
   return std::any_of(programs.begin(), programs.end(),
                      [](const auto& p) { return p.plain.score != nullptr; });
