@@ -15,12 +15,21 @@
 //   const Table<float>& learned() const;
 //   template <class V, class Q, class K>
 //   void learn(V gradient, V s, const At<Q, K>& at, const TableSums& sums) const;   // add(sums, index, ...)
+//
+// A score that adds what does not depend on s may say so, which saves the backward its slopes; learn() must
+// not read s then:
+//   static constexpr bool kOnlyAdds = true;
 
 namespace fovea {
 
 template <class Score>
 concept LearningScore = requires(const Score& score) {
   score.learned();
+};
+
+template <class Score>
+concept AddingScore = requires {
+  requires std::remove_cvref_t<Score>::kOnlyAdds;
 };
 
 /// cap tanh(s / cap).   Source: Gemma 2 (Gemma Team 2024), section 2.
@@ -37,6 +46,7 @@ struct SoftCap {
 /// s - slope_h |q - k|.   Slopes of (H), or of (B, H) with `entry` = H. Source: ALiBi (Press et al. 2022),
 /// section 3.
 struct Alibi {
+  static constexpr bool kOnlyAdds = true;
   Table<float> slopes;
   int32_t entry = 0;
 
@@ -51,6 +61,51 @@ struct Alibi {
   void learn(V gradient, V, const At<Q, K>& at, const TableSums& sums) const {
     using std::abs;
     add(sums, at.batch * entry + at.head, -(gradient * to_float(abs(at.q - at.k))));
+  }
+};
+
+/// factor_h s.   (H)
+struct HeadFactor {
+  Table<float> factors;
+
+  template <class V, class Q, class K>
+  V operator()(V s, const At<Q, K>& at) const {
+    return s * load(factors, at.head);
+  }
+
+  const Table<float>& learned() const { return factors; }
+  template <class V, class Q, class K>
+  void learn(V gradient, V s, const At<Q, K>& at, const TableSums& sums) const {
+    // A hidden key, whose gradient is 0, may have a score that is not finite.
+    add(sums, at.head, select(gradient == 0.0f, gradient, gradient * s));
+  }
+};
+
+/// s + table[head * entry + centre + place_q - place_k]: a number for each difference of places, such as rows
+/// and columns of a grid of height h and width w with place = y (2 w - 1) + x and centre = (h - 1)(2 w - 1) +
+/// w - 1. Tables of (H, entry), or of one row for all heads with `entry` = 0.   Source: Swin Transformer (Liu
+/// et al. 2021), section 3.2.
+struct ByPlace {
+  static constexpr bool kOnlyAdds = true;
+  Table<float> table;
+  Table<int32_t> places;
+  int32_t entry, centre;
+
+  template <class V, class Q, class K>
+  V operator()(V s, const At<Q, K>& at) const {
+    return s + load(table, index(at));
+  }
+
+  const Table<float>& learned() const { return table; }
+  template <class V, class Q, class K>
+  void learn(V gradient, V, const At<Q, K>& at, const TableSums& sums) const {
+    add(sums, index(at), gradient);
+  }
+
+ private:
+  template <class Q, class K>
+  auto index(const At<Q, K>& at) const {
+    return load(places, at.q) - load(places, at.k) + (at.head * entry + centre);
   }
 };
 

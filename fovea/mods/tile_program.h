@@ -81,7 +81,7 @@ void score_tile(const F& functors, const ScoreTile& t) {
   using V = simd::Floats<N>;
   each_vector<N, kTransposed>(t, [&](const auto& at, int64_t place) {
     const V given = load(t.scores + place, V{});
-    if constexpr (kTransposed) {
+    if constexpr (kTransposed && !AddingScore<decltype(functors.score)>) {
       const Dual<V> score = functors.score(Dual<V>{given, broadcast(1.0f, V{})}, at);
       store(t.scores + place, score.value);
       store(t.slopes + place, load(t.slopes + place, V{}) * score.slope);
@@ -162,8 +162,9 @@ TileProgram tile_program(const Functors<Score, M>& functors) {
   if constexpr (LearningScore<Score>) {
     using F = Functors<Score, M>;
     program.learn = for_active_isa(tile::learn_4<F>, tile::learn_8<F>, tile::learn_16<F>);
-    program.learns_from_scores = true;
+    program.learns_from_scores = !AddingScore<Score>;
   }
+  program.only_adds = AddingScore<Score>;
   return program;
 }
 

@@ -1,6 +1,7 @@
 #include "fovea/ops/additive_attend.h"
 
 #include <string>
+#include <variant>
 
 #include "fovea/core/error.h"
 #include "fovea/ops/additive_attend_composed.h"
@@ -41,6 +42,10 @@ void check_additive(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   check_weights(q, w);
   if (options.scale) {
     refuse_additive("additive scores have no scale", std::to_string(*options.scale), "Multiply w by it.");
+  }
+  if (!std::holds_alternative<ScaledDot>(options.similarity) || options.relative_keys) {
+    refuse_additive("additive scores have no similarity and no relative keys, which are of products", "one",
+                    "Call attend().");
   }
 }
 

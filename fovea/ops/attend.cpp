@@ -4,6 +4,7 @@
 #include "fovea/ops/attend_composed.h"
 #include "fovea/ops/attend_decode.h"
 #include "fovea/ops/attend_fused.h"
+#include "fovea/ops/attend_similarity.h"
 #include "fovea/ops/choice.h"
 
 namespace fovea {
@@ -20,13 +21,17 @@ constexpr Implementation<at::Tensor, at::Tensor, at::Tensor> kImplementations[] 
 AttendChoice attend_choice(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const AttendOptions& options) {
   check_attend(q, k, v, options);
-  return explain_choice(kImplementations, options, q, k, v);
+  return with_operands(q, k, options, [&](const at::Tensor& queries, const at::Tensor& keys) {
+    return explain_choice(kImplementations, options, queries, keys, v);
+  });
 }
 
 AttendResult attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                     const AttendOptions& options) {
   check_attend(q, k, v, options);
-  return run_best("attend", kImplementations, options, q, k, v);
+  return with_operands(q, k, options, [&](const at::Tensor& queries, const at::Tensor& keys) {
+    return run_best("attend", kImplementations, options, queries, keys, v);
+  });
 }
 
 }  // namespace fovea

@@ -34,6 +34,38 @@ struct AttendBlocks {
   int64_t size;
 };
 
+/// A number, or one for each head of q: (H), floating point, may learn.
+using PerHead = std::variant<double, at::Tensor>;
+
+/// s_ij = scale q_i.k_j with AttendOptions::scale.   Source: Vaswani et al. 2017, 3.2.1.
+struct ScaledDot {};
+
+/// s_ij = scale_h q_i.k_j / (|q_i| |k_j|); norms below 1e-12 count as 1e-12, as in torch's normalize, so that
+/// a vector of 0 has the score 0 with all. Swin v2's scale is 1 / tau, the exponential of its clamped
+/// logit_scale.   Source: Swin Transformer V2 (Liu et al. 2022), section 3.3.
+struct Cosine {
+  PerHead scale = 1.0;
+};
+
+/// s_ij = -|q_i - k_j|^2 / (2 width_h^2), width > 0: softmax of it is the Nadaraya-Watson estimate with a
+/// Gaussian kernel. Made of products, so that it errs by 2^-23 (|q_i|^2 + |k_j|^2) / width^2: points far from
+/// the origin want their mean taken off.   Source: Nadaraya 1964; Watson 1964.
+struct Gaussian {
+  PerHead width = 1.0;
+};
+
+/// How alike a query and a key are.
+using AttendSimilarity = std::variant<ScaledDot, Cosine, Gaussian>;
+
+/// Positions in a grid, row by row, and a number for each difference of rows and columns of (height, width).
+/// `table` (H|1, (2 height - 1)(2 width - 1)): entry (y_i - y_j + height - 1)(2 width - 1) + x_i - x_j +
+/// width - 1 is added to s_ij. N = M = height width.   Source: Swin Transformer (Liu et al. 2021), section
+/// 3.2, whose relative_position_bias_table is the transpose.
+struct AttendGrid {
+  at::Tensor table;
+  int64_t height, width;
+};
+
 /// weights_ij = exp(s_ij) / sum_j exp(s_ij)
 struct Softmax {};
 
@@ -66,10 +98,11 @@ struct Entmax15 {};
 /// How scores become weights. A key that a query may not see has weight 0 by each of them.
 using AttendNormaliser = std::variant<Softmax, SoftmaxSink, Sigmoid, Sparsemax, Entmax15>;
 
-/// What stands between q.k and the weighted sum. Masks join: a pair may attend where all of them let it. The
-/// score of a pair is   bias + relative + ALiBi + functors(softcap(scale q.k)).
+/// What stands between q, k and the weighted sum. Masks join: a pair may attend where all of them let it. The
+/// score of a pair is   bias + relative + ALiBi + functors(softcap(similarity(q, k))).
 struct AttendOptions {
-  /// Factor on q.k; 1 / sqrt(D) when empty.
+  AttendSimilarity similarity = ScaledDot{};
+  /// Factor on q.k of ScaledDot; 1 / sqrt(D) when empty.
   std::optional<double> scale;
   /// c tanh(s / c), c > 0.   Source: Gemma 2 (Gemma Team 2024), section 2.
   std::optional<double> softcap;
@@ -80,6 +113,12 @@ struct AttendOptions {
   /// (H|1, 2 R + 1): adds table[h, R + clamp(j - i, -R, R)].   Source: relative positions (Shaw et al. 2018),
   /// 3.2, as one number a head and distance.
   std::optional<at::Tensor> relative_table;
+  /// A table by rows and columns of a grid, such as a window of an image.
+  std::optional<AttendGrid> relative_grid;
+  /// (H|1, 2 R + 1, D), of ScaledDot: adds scale q_i.keys[h, R + clamp(j - i, -R, R)], in memory O(B H N
+  /// (N + M)).   Source: relative positions (Shaw et al. 2018), 3.2; Music Transformer (Huang et al. 2018),
+  /// 3.4.1.
+  std::optional<at::Tensor> relative_keys;
   /// Added to the scores, broadcastable to (B, H, N, M).
   std::optional<at::Tensor> bias;
 
@@ -119,7 +158,8 @@ struct AttendResult {
 /// q (B, H, N, D), k (B, Hkv, M, D), v (B, Hkv, M, Dv) -> out (B, H, N, Dv); H a multiple of Hkv (grouped
 /// queries). A query that may see no key gives 0, with gradient 0; a key that a query may not see has no
 /// influence on it, NaN and infinity included. Runs the first implementation that can, see attend_choice().
-/// Gradients reach q, k, v, bias, relative_table, alibi_slopes, a sink and what a functor learns.
+/// Gradients reach q, k, v, numbers of each head, tables, biases, alibi_slopes, a sink and what a functor
+/// learns.
 /// Throws fovea::Error (usage) on shapes, types or numbers that do not fit.   O(B H N M (D + Dv)) time; fused
 /// O(B Hkv M (D + Dv)) memory, otherwise O(B H N M). Source: Vaswani et al. 2017, Attention is all you need,
 /// 3.2.1.

@@ -100,6 +100,74 @@ void check_numbers(const char* where, const AttendOptions& options) {
   }
 }
 
+void check_per_head(const char* where, const at::Tensor& q, const PerHead& numbers, const char* name) {
+  const auto* tensor = std::get_if<at::Tensor>(&numbers);
+  if (!tensor) return;
+  if (!tensor->is_floating_point() || !tensor->sizes().equals({q.size(1)})) {
+    refuse(where, std::string(name) + " must be one number, or one for each head of q, (H)",
+           describe(*tensor) + " with q " + describe(q), "Give each head its number.");
+  }
+  check_device(where, *tensor, q, name);
+}
+
+void check_similarity(const char* where, const at::Tensor& q, const AttendOptions& options) {
+  if (!std::holds_alternative<ScaledDot>(options.similarity)) {
+    if (options.scale) {
+      refuse(where, "scale is of the scaled dot product", "another similarity",
+             "Give a Cosine its own scale, or a Gaussian its width.");
+    }
+    if (options.relative_keys) {
+      refuse(where, "relative_keys need the scaled dot product", "another similarity",
+             "Leave the similarity out.");
+    }
+  }
+  if (const auto* cosine = std::get_if<Cosine>(&options.similarity)) {
+    check_per_head(where, q, cosine->scale, "the scale of a cosine");
+    const double* scale = std::get_if<double>(&cosine->scale);
+    if (scale && !std::isfinite(*scale)) {
+      refuse(where, "the scale of a cosine must be finite", std::to_string(*scale), "1 leaves it as it is.");
+    }
+  }
+  if (const auto* gaussian = std::get_if<Gaussian>(&options.similarity)) {
+    check_per_head(where, q, gaussian->width, "the width of a Gaussian");
+    const double* width = std::get_if<double>(&gaussian->width);
+    if (width && !(*width > 0.0 && std::isfinite(*width))) {
+      refuse(where, "the width of a Gaussian must be finite and above 0", std::to_string(*width),
+             "It is a distance.");
+    }
+  }
+}
+
+void check_grid(const char* where, const at::Tensor& q, const at::Tensor& k, const AttendGrid& grid) {
+  const auto& [table, height, width] = grid;
+  const std::string found = describe(table) + " for a grid of " + describe_shape({height, width}) +
+                            ", with q " + describe(q) + ", k " + describe(k);
+  if (height < 1 || width < 1 || q.size(2) != height * width || k.size(2) != height * width) {
+    refuse(where, "queries and keys must be the height times width positions of relative_grid", found,
+           "Give a window at a time, as a batch entry.");
+  }
+  const bool fits = table.is_floating_point() && table.dim() == 2 &&
+                    (table.size(0) == 1 || table.size(0) == q.size(1)) &&
+                    table.size(1) == (2 * height - 1) * (2 * width - 1);
+  if (!fits) {
+    refuse(where,
+           "the table of relative_grid must be (H|1, (2 height - 1)(2 width - 1)) floating point numbers",
+           found, "Transpose a table that has a column a head.");
+  }
+  check_device(where, table, q, "the table of relative_grid");
+}
+
+void check_relative_keys(const char* where, const at::Tensor& q, const at::Tensor& keys) {
+  const bool fits = keys.is_floating_point() && keys.dim() == 3 &&
+                    (keys.size(0) == 1 || keys.size(0) == q.size(1)) && keys.size(1) % 2 == 1 &&
+                    keys.size(2) == q.size(3);
+  if (!fits) {
+    refuse(where, "relative_keys must be (H|1, 2 R + 1, D) floating point numbers, from distance -R to R",
+           describe(keys) + " with q " + describe(q), "Give it an odd number of keys.");
+  }
+  check_device(where, keys, q, "relative_keys");
+}
+
 void check_biases(const char* where, const at::Tensor& q, const at::Tensor& k, const AttendOptions& options) {
   const std::array<int64_t, 4> scores = {q.size(0), q.size(1), q.size(2), k.size(2)};
   if (options.bias) {
@@ -130,6 +198,8 @@ void check_biases(const char* where, const at::Tensor& q, const at::Tensor& k, c
     }
     check_device(where, table, q, "relative_table");
   }
+  if (options.relative_grid) check_grid(where, q, k, *options.relative_grid);
+  if (options.relative_keys) check_relative_keys(where, q, *options.relative_keys);
 }
 
 void check_ids(const char* where, const at::Tensor& ids, int64_t batch, int64_t length, const char* name) {
@@ -211,6 +281,7 @@ void check_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   operands.check_shapes();
   operands.check_types();
   check_numbers(where, options);
+  check_similarity(where, q, options);
   check_biases(where, q, k, options);
   check_masks(where, q, k, options);
   check_normaliser(where, q, options);

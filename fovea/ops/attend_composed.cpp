@@ -9,11 +9,11 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
-#include <cmath>
 #include <limits>
 
 #include "fovea/ops/attend_dropout.h"
 #include "fovea/ops/attend_normalisers.h"
+#include "fovea/ops/attend_similarity.h"
 
 namespace fovea {
 namespace {
@@ -38,10 +38,6 @@ at::Tensor allowed_pairs(const FunctorList& functors, const TensorAt& at) {
 at::Tensor repeat_heads(const at::Tensor& t, int64_t heads) {
   return t.size(1) == heads ? t : t.repeat_interleave(heads / t.size(1), 1);
 }
-
-bool all_finite(const at::Tensor& t) { return t.is_meta() || at::isfinite(t).all().item<bool>(); }
-
-at::Tensor finite_part(const at::Tensor& t) { return t.masked_fill(at::isfinite(t).logical_not(), 0.0); }
 
 // q k^T. Times a gradient of 0 a key that is not finite would still be NaN, so its column passes none.
 at::Tensor score_products(const at::Tensor& q, const at::Tensor& k) {
@@ -73,6 +69,15 @@ at::Tensor half_widened(const at::Tensor& t) {
   return t.scalar_type() == at::kBFloat16 || t.scalar_type() == at::kHalf ? t.to(at::kFloat) : t;
 }
 
+bool all_finite(const at::Tensor& t) { return t.is_meta() || at::isfinite(t).all().item<bool>(); }
+
+at::Tensor finite_part(const at::Tensor& t) { return t.masked_fill(at::isfinite(t).logical_not(), 0.0); }
+
+at::Tensor finite_product(const at::Tensor& t, const at::Tensor& factors) {
+  if (all_finite(t)) return t * factors;
+  return at::where(at::isfinite(t), finite_part(t) * factors, (t * factors).detach());
+}
+
 AttendResult attend_scores(at::Tensor scores, const at::Tensor& v, const AttendOptions& options,
                            const FunctorList& functors) {
   const TensorAt at = positions(scores);
@@ -95,9 +100,9 @@ AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at:
                              const AttendOptions& options, const FunctorList& functors) {
   // Autocast would round the widened q, k and the scores back to bfloat16.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const double scale = options.scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));
-  const at::Tensor keys = repeat_heads(half_widened(k), q.size(1));
-  return attend_scores(score_products(half_widened(q) * scale, keys), v, options, functors);
+  const at::Tensor queries = half_widened(q) * product_scale(q, options),
+                   keys = repeat_heads(half_widened(k), q.size(1));
+  return attend_scores(score_products(queries, keys), v, options, functors);
 }
 
 }  // namespace fovea

@@ -22,4 +22,14 @@ AttendResult attend_scores(at::Tensor scores, const at::Tensor& v, const AttendO
 /// bfloat16 and float16 as float32; other types as they are.
 at::Tensor half_widened(const at::Tensor& t);
 
+/// Whether all numbers are finite; those of a tensor without data are.
+bool all_finite(const at::Tensor& t);
+
+/// `t` with 0 where it is not finite, through which no gradient passes there.
+at::Tensor finite_part(const at::Tensor& t);
+
+/// t factors. Numbers of `t` that are not finite pass no gradient: times one of 0, as of a hidden key, they
+/// would make it NaN.
+at::Tensor finite_product(const at::Tensor& t, const at::Tensor& factors);
+
 }  // namespace fovea

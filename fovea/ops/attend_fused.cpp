@@ -1,11 +1,11 @@
 #include "fovea/ops/attend_fused.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/alias.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -16,6 +16,7 @@
 #include "fovea/ops/attend_dropout.h"
 #include "fovea/ops/attend_kernel_args.h"
 #include "fovea/ops/attend_normalisers.h"
+#include "fovea/ops/attend_similarity.h"
 #include "fovea/ops/call_functors.h"
 
 namespace fovea {
@@ -25,8 +26,10 @@ namespace {
 // nothing but they is to be done.
 bool is_short_and_plain(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options) {
   const bool plain = !options.softcap && !options.functors && !options.alibi_slopes &&
-                     !options.relative_table && !options.bias && !options.window && !options.key_lengths &&
-                     !options.segments && !options.blocks && !options.mask && options.dropout_p == 0.0 &&
+                     !options.relative_table && !options.relative_grid && !options.relative_keys &&
+                     !std::holds_alternative<Gaussian>(options.similarity) && !options.bias &&
+                     !options.window && !options.key_lengths && !options.segments && !options.blocks &&
+                     !options.mask && options.dropout_p == 0.0 &&
                      std::holds_alternative<Softmax>(options.normaliser);
   return plain && std::max(q.size(2), k.size(2)) <= (q.scalar_type() == at::kFloat ? 128 : 32);
 }
@@ -147,19 +150,16 @@ std::vector<size_t> learners_of(const FunctorList& functors) {
   return learners;
 }
 
-// At most: the caller's functors, ALiBi, the relative table, the bias.
-constexpr size_t kMostLearners = 4;
-using Learned = std::array<std::optional<at::Tensor>, kMostLearners>;
-
 // The kernel's backward has no derivative of its own: gradients of gradients come from the definition.
 class FusedAttention : public torch::autograd::Function<FusedAttention> {
  public:
   // out and lse.
-  static torch::autograd::variable_list forward(
-      torch::autograd::AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
-      const at::Tensor& v, const std::optional<at::Tensor>& /*sinks*/, const std::optional<at::Tensor>&,
-      const std::optional<at::Tensor>&, const std::optional<at::Tensor>&, const std::optional<at::Tensor>&,
-      const AttendOptions& options, const FunctorList& functors, const std::vector<size_t>& learners) {
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context,
+                                                const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                                const std::optional<at::Tensor>& /*sinks*/,
+                                                at::TensorList /*learned*/, const AttendOptions& options,
+                                                const FunctorList& functors,
+                                                const std::vector<size_t>& learners) {
     const at::Tensor out = empty_output(q, v);
     const AttendSaved saved = room_for(out, options, /*backward=*/true);
     run_forward(q, k, v, options, functors, out, saved);
@@ -180,7 +180,7 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
                      ? differentiable_gradients(qkv, given, call)
                      : run_backward(qkv, given, {saved[3], saved[4]}, call.options, call.learners);
     constexpr size_t kOthers = 3;  // options, functors, learners
-    found.resize(4 + kMostLearners + kOthers);
+    found.resize(4 + call.learners.size() + kOthers);
     return found;
   }
 
@@ -196,12 +196,14 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
                                                                  const OutputGradients& grads,
                                                                  const Call& call) {
     const FunctorList functors = call_functors(qkv[0], qkv[1], call.options, Tiles::none);
-    torch::autograd::variable_list inputs = qkv;
+    // The operands of the products alone: steps that come from q or k too have gradients of their own.
+    torch::autograd::variable_list inputs = {at::alias(qkv[0]), at::alias(qkv[1]), qkv[2]};
     inputs.push_back(sinks_of(call.options).value_or(at::Tensor()));
     for (const size_t i : call.learners) inputs.push_back(functors[i]->learned());
     AttendOptions options = call.options;
     options.lse = grads.lse.defined();
-    return composed_gradients(attend_composed(qkv[0], qkv[1], qkv[2], options, functors), inputs, grads);
+    return composed_gradients(attend_composed(inputs[0], inputs[1], inputs[2], options, functors), inputs,
+                              grads);
   }
 };
 
@@ -211,6 +213,10 @@ std::optional<std::string_view> why_not_fused(const at::Tensor& q, const at::Ten
                                               const AttendOptions& options) {
   if (const auto reason = why_not_kernel(q, k, v, options)) return reason;
   if (options.weights) return "the weights are asked for";
+  if (std::holds_alternative<Gaussian>(options.similarity) && reshapes_scores(options) &&
+      wants_gradient(q, k, v, options)) {
+    return "a Gaussian score that is changed further wants a gradient";
+  }
   if (std::holds_alternative<Sparsemax>(options.normaliser)) return "the normaliser is sparsemax";
   if (std::holds_alternative<Entmax15>(options.normaliser)) return "the normaliser is entmax15";
   if (is_short_and_plain(q, k, options) && wants_gradient(q, k, v, options)) {
@@ -229,10 +235,10 @@ AttendResult attend_fused(const at::Tensor& q, const at::Tensor& k, const at::Te
     return {out, {}, saved.lse};
   }
   const std::vector<size_t> learners = learners_of(functors);
-  Learned learned;
-  for (size_t i = 0; i < learners.size(); ++i) learned[i] = functors[learners[i]]->learned();
-  const auto outputs = FusedAttention::apply(q, k, v, sinks_of(options), learned[0], learned[1], learned[2],
-                                             learned[3], options, functors, learners);
+  torch::autograd::variable_list learned;
+  for (const size_t i : learners) learned.push_back(functors[i]->learned());
+  const auto outputs =
+      FusedAttention::apply(q, k, v, sinks_of(options), at::TensorList(learned), options, functors, learners);
   return {outputs[0], {}, options.lse ? outputs[1] : at::Tensor()};
 }
 

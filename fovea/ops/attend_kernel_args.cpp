@@ -3,9 +3,9 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "fovea/ops/attend_normalisers.h"
+#include "fovea/ops/attend_similarity.h"
 
 namespace fovea {
 
@@ -42,7 +42,9 @@ bool wants_gradient(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   const auto wants = [](const at::Tensor& t) { return t.defined() && t.requires_grad(); };
   const auto learns = [](const std::optional<at::Tensor>& t) { return t && t->requires_grad(); };
   return wants(q) || wants(k) || wants(v) || learns(options.bias) || learns(options.alibi_slopes) ||
-         learns(options.relative_table) || learns(sinks_of(options)) ||
+         learns(options.relative_table) || learns(options.relative_keys) || learns(sinks_of(options)) ||
+         learns(per_head_of(options.similarity)) ||
+         (options.relative_grid && wants(options.relative_grid->table)) ||
          (options.functors && wants(options.functors->learned()));
 }
 
@@ -63,7 +65,7 @@ kernels::AttendSizes sizes(const at::Tensor& q, const at::Tensor& k, const at::T
 }
 
 float scale_of(const at::Tensor& q, const AttendOptions& options) {
-  return static_cast<float>(options.scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3)))));
+  return static_cast<float>(product_scale(q, options));
 }
 
 std::vector<TileProgram> programs_of(const FunctorList& functors) {

@@ -36,7 +36,7 @@ kernels::Output output(const at::Tensor& t);
 
 kernels::AttendSizes sizes(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
-/// options.scale, by default 1 / sqrt(D).
+/// product_scale() as kernels take it.
 float scale_of(const at::Tensor& q, const AttendOptions& options);
 
 /// They live as long as the functors.

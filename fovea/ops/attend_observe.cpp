@@ -13,6 +13,7 @@
 #include "fovea/ops/attend_kernel_args.h"
 #include "fovea/ops/attend_normalisers.h"
 #include "fovea/ops/attend_observe_composed.h"
+#include "fovea/ops/attend_similarity.h"
 #include "fovea/ops/call_functors.h"
 #include "fovea/ops/describe.h"
 
@@ -123,8 +124,11 @@ AttendObserved observe_attend(const at::Tensor& q, const at::Tensor& k, const At
   const at::NoGradGuard no_gradient;
   AttendOptions own = options;
   own.weights = false;
-  const bool fused = !why_not_fused(q, k, k, own);
-  return (fused ? observe_fused : observe_composed)(q, k, own, lse, wanted);
+  own.lse = true;  // the scores are those that it sums
+  return with_operands(q, k, own, [&](const at::Tensor& queries, const at::Tensor& keys) {
+    const bool fused = !why_not_fused(queries, keys, keys, own);
+    return (fused ? observe_fused : observe_composed)(queries, keys, own, lse, wanted);
+  });
 }
 
 ObservedAttend attend_observed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,

@@ -3,6 +3,12 @@
 #include <ATen/ops/arange.h>
 
 #include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "fovea/ops/attend_similarity.h"
+#include "fovea/ops/relative_keys.h"
+#include "fovea/ops/table_functors.h"
 
 namespace fovea {
 namespace {
@@ -47,6 +53,35 @@ std::shared_ptr<const AttendFunctors> relative(const at::Tensor& table, int64_t 
                                                 keys, tiles);
 }
 
+std::shared_ptr<const AttendFunctors> dense_bias(const at::Tensor& bias, int64_t queries, int64_t keys) {
+  return std::make_shared<DenseBiasFunctors>(bias, queries, keys);
+}
+
+void add_similarity(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options,
+                    FunctorList& list) {
+  if (!std::holds_alternative<Gaussian>(options.similarity)) return;
+  const GaussianTerms terms = gaussian_terms(q, k, options);
+  if (terms.factors.defined()) list.push_back(std::make_shared<HeadFactorFunctors>(terms.factors));
+  list.push_back(dense_bias(terms.keys, q.size(2), k.size(2)));
+  if (terms.queries.defined()) list.push_back(dense_bias(terms.queries, q.size(2), k.size(2)));
+}
+
+void add_biases(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options, Tiles tiles,
+                FunctorList& list) {
+  const int64_t n = q.size(2), m = k.size(2);
+  if (options.alibi_slopes) list.push_back(alibi(*options.alibi_slopes, n, m, tiles));
+  if (options.relative_table) list.push_back(relative(*options.relative_table, n, m, tiles));
+  if (options.relative_grid) {
+    const auto& [table, height, width] = *options.relative_grid;
+    list.push_back(std::make_shared<GridFunctors>(widened(table), height, width));
+  }
+  if (options.relative_keys) {
+    const double scale = product_scale(q, options);
+    list.push_back(dense_bias(relative_key_scores(q, *options.relative_keys, scale, m), n, m));
+  }
+  if (options.bias) list.push_back(dense_bias(*options.bias, n, m));
+}
+
 }  // namespace
 
 FunctorList call_functors(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options,
@@ -54,11 +89,10 @@ FunctorList call_functors(const at::Tensor& q, const at::Tensor& k, const Attend
   static const auto causal = hide(Causal());
   const int64_t n = q.size(2), m = k.size(2);
   FunctorList list;
+  add_similarity(q, k, options, list);
   if (options.softcap) list.push_back(bind(SoftCap{static_cast<float>(*options.softcap)}));
   if (options.functors) list.push_back(options.functors);
-  if (options.alibi_slopes) list.push_back(alibi(*options.alibi_slopes, n, m, tiles));
-  if (options.relative_table) list.push_back(relative(*options.relative_table, n, m, tiles));
-  if (options.bias) list.push_back(std::make_shared<DenseBiasFunctors>(*options.bias, n, m));
+  add_biases(q, k, options, tiles, list);
   if (options.causal == CausalAlignment::top_left) list.push_back(causal);
   if (options.causal == CausalAlignment::bottom_right) {
     list.push_back(hide(Causal(static_cast<int32_t>(m - n))));

@@ -26,8 +26,8 @@ Gradients gradients(const Operands& given, const at::Tensor& grad_out, AttendOpt
   const Operands t = learned(given);
   std::vector<at::Tensor> inputs = {t.q, t.k, t.v};
   for (auto* other : test::learnable(options)) {
-    *other = (*other)->detach().requires_grad_();
-    inputs.push_back(**other);
+    *other = other->detach().requires_grad_();
+    inputs.push_back(*other);
   }
   const auto run = t.q.scalar_type() == at::kDouble ? attend : attend_fused;
   return torch::autograd::grad({run(t.q, t.k, t.v, options).out}, inputs, {grad_out});
@@ -92,6 +92,14 @@ TEST(AttendBackward, EveryFunctorWithEveryLayout) {
       if (HasFatalFailure()) return;
     }
     expect_right({3, 4, 2, 130, 97, 40, 24, at::kBFloat16, "contiguous", functors});
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST(AttendBackward, SimilaritiesAndRelativeKeys) {
+  at::manual_seed(30);
+  for (const auto& c : test::random_cases(scaled(50), 31, test::product_names())) {
+    expect_right(c);
     if (HasFatalFailure()) return;
   }
 }

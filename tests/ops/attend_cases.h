@@ -45,6 +45,12 @@ inline const std::vector<std::string>& functor_names() {
   return all;
 }
 
+/// What is of the products of q and k alone, so of attend() but not of additive_attend().
+inline const std::vector<std::string>& product_names() {
+  static const std::vector<std::string> all = {"gaussian", "gaussian_heads", "relative_keys"};
+  return all;
+}
+
 /// Dropout, and the other normalisers that the fused kernel has.
 inline const std::vector<std::string>& fused_only_names() {
   static const std::vector<std::string> all = {"dropout", "off_by_one",     "sink_causal", "sink_all",
@@ -144,6 +150,14 @@ inline void add_normaliser(const AttendCase& c, AttendOptions& options) {
   }
 }
 
+// The widths keep scores as they are with a scale of 1 / sqrt(D).
+inline void add_products(const AttendCase& c, AttendOptions& options) {
+  const double width = std::sqrt(std::sqrt(static_cast<double>(c.dim)));
+  if (c.functors == "gaussian") options.similarity = Gaussian{width};
+  if (c.functors == "gaussian_heads") options.similarity = Gaussian{(at::rand({c.heads}) + 1.0) * width};
+  if (c.functors == "relative_keys") options.relative_keys = at::randn({c.heads, 41, c.dim}).to(c.type);
+}
+
 inline AttendOptions make_options(const AttendCase& c) {
   AttendOptions options;
   const auto n = static_cast<int32_t>(c.queries), m = static_cast<int32_t>(c.keys);
@@ -178,6 +192,7 @@ inline AttendOptions make_options(const AttendCase& c) {
   }
   if (c.functors == "everything" || c.functors.ends_with("_all")) add_everything(c, options);
   add_normaliser(c, options);
+  add_products(c, options);
   add_dense(c, options);
   return options;
 }
@@ -209,18 +224,21 @@ inline std::vector<AttendCase> random_cases(int64_t count, uint64_t seed,
 }
 
 /// The tensors of a call that can learn beside q, k and v; a bias that is the same for all keys cannot.
-inline std::vector<std::optional<at::Tensor>*> learnable(AttendOptions& options) {
-  std::vector<std::optional<at::Tensor>*> all;
+/// Widths of Gaussians, whose gradients sum squares that cancel, learn in tests of their own.
+inline std::vector<at::Tensor*> learnable(AttendOptions& options) {
+  std::vector<at::Tensor*> all;
   for (auto* t : {&options.bias, &options.alibi_slopes, &options.relative_table}) {
-    if (t->has_value() && (*t)->size(-1) > 1) all.push_back(t);
+    if (t->has_value() && (*t)->size(-1) > 1) all.push_back(&**t);
   }
+  auto& keys = options.relative_keys;
+  if (keys && keys->scalar_type() != at::kBFloat16) all.push_back(&*keys);
   auto* sink = std::get_if<SoftmaxSink>(&options.normaliser);
-  if (sink && sink->scores) all.push_back(&sink->scores);
+  if (sink && sink->scores) all.push_back(&*sink->scores);
   return all;
 }
 
 inline AttendOptions in_double(AttendOptions options) {
-  for (auto* t : learnable(options)) *t = (*t)->to(at::kDouble);
+  for (auto* t : learnable(options)) *t = t->to(at::kDouble);
   return options;
 }
 

@@ -79,6 +79,17 @@ TEST(AttendDecode, EveryFunctorWithEveryLayout) {
   }
 }
 
+TEST(AttendDecode, SimilaritiesAndRelativeKeys) {
+  at::manual_seed(59);
+  for (auto c : decode_cases(scaled(60), 51)) {
+    for (const auto& functors : test::product_names()) {
+      c.functors = functors;
+      expect_right(c);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
 TEST(AttendDecode, EveryNumberOfRows) {
   at::manual_seed(43);
   for (int64_t group = 1; group <= 9; ++group) {

@@ -50,6 +50,14 @@ TEST(AttendFused, EveryFunctorWithEveryLayout) {
   }
 }
 
+TEST(AttendFused, SimilaritiesAndRelativeKeys) {
+  at::manual_seed(21);
+  for (const auto& c : test::random_cases(scaled(50), 18, test::product_names())) {
+    expect_right(c);
+    if (HasFatalFailure()) return;
+  }
+}
+
 TEST(AttendFused, PeakedScores) {
   at::manual_seed(13);
   for (const double factor : {3.0, 6.0, 50.0}) {

@@ -119,6 +119,14 @@ TEST(AttendObserve, EveryFunctorOfACall) {
   }
 }
 
+TEST(AttendObserve, SimilaritiesAndRelativeKeys) {
+  at::manual_seed(82);
+  for (const auto& c : test::random_cases(scaled(30), 83, test::product_names())) {
+    expect_right(c);
+    if (HasFatalFailure()) return;
+  }
+}
+
 TEST(AttendObserve, ManyKeysAndQueries) {
   at::manual_seed(63);
   for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
