@@ -32,7 +32,7 @@ class Case:
     window: int | None = None  # (window, 0)
     bias: str | None = None  # dense; t5 or swin: from a table
     dropout_p: float = 0.0
-    kind: str = "attend"  # observe, projections, additive: other calls on the same operands
+    kind: str = "attend"  # observe, projections, observed projections, additive: other calls on the same operands
     cold: bool = False  # operands cycle through more memory than the caches hold
     targets: dict = dataclasses.field(default_factory=dict)
 
@@ -89,7 +89,11 @@ def all_cases():
     yield from both("vit", {"sdpa": 1.3}, {}, **vit)
     yield from both("vit", {"sdpa": 2}, {}, precision="bf16", **vit)
     yield from both("projections", {}, {}, kind="projections")
-    yield from both("observe", {"mha weights": 1.7}, None, kind="observe", n=4096, m=4096)
+    # At most 2.3 times as long as the plain call.
+    for precision in DTYPES:
+        yield from both("observe", {"fovea plain": 1 / 2.3}, None, kind="observe", n=4096, m=4096, precision=precision)
+    observed = {"kind": "observed projections", "n": 4096, "m": 4096}
+    yield from both("observe_projections", {"mha weights": 1.7}, None, **observed)
     additive = {"kind": "additive", "h": 1, "hkv": 1, "n": 512, "m": 512, "d": 256}
     yield from both("additive", {"composed": 20}, {"composed": 10}, **additive)
     yield from both("long", None, {}, n=65536, m=65536, causal=True, window=1024)

@@ -6,9 +6,10 @@ blocks, so that long inputs fit.
 
 import torch
 
-from attend.operands import bias_of, table_index
+from attend.operands import additive_weights, bias_of, table_index
 
 BLOCK = 512
+BLOCK_OF_HIDDEN_UNITS = 64  # rows of additive scores, of which each pair has as many numbers as d says
 
 
 def hidden(case, rows, columns):
@@ -28,6 +29,12 @@ def first_group(case, operands):
     return [t.detach().double() for t in taken]
 
 
+def scores_of(case, q, k):
+    if case.kind == "additive":
+        return torch.tanh(q.unsqueeze(2) + k.unsqueeze(1)) @ additive_weights(case).double()
+    return q @ k.transpose(1, 2) * case.scale
+
+
 def exact_results(case, operands):
     """out, or out, dq, dk, dv."""
     q, k, v, grad = first_group(case, operands)
@@ -36,12 +43,12 @@ def exact_results(case, operands):
     bias = operands.bias
     if operands.table is not None:
         bias = bias_of(operands.table.detach(), table_index(case)[0])
-    outs = []
-    for begin in range(0, case.n, BLOCK):
-        rows = torch.arange(begin, min(begin + BLOCK, case.n))
+    outs, block = [], BLOCK_OF_HIDDEN_UNITS if case.kind == "additive" else BLOCK
+    for begin in range(0, case.n, block):
+        rows = torch.arange(begin, min(begin + block, case.n))
         first = max(0, begin - case.window) if case.window is not None else 0
         columns = torch.arange(first, int(rows[-1]) + 1 if case.causal else case.m)
-        scores = q[:, rows] @ k[:, columns].transpose(1, 2) * case.scale
+        scores = scores_of(case, q[:, rows], k[:, columns])
         if bias is not None:
             scores = scores + bias.detach()[0, : len(q), rows][:, :, columns].double()
         out = scores.masked_fill(hidden(case, rows, columns), -torch.inf).softmax(-1) @ v[:, columns]

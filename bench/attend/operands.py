@@ -51,6 +51,11 @@ def bias_of(table, index):
     return table[index.flatten()].view(*index.shape, -1).permute(2, 0, 1).unsqueeze(0)
 
 
+def additive_weights(case):
+    """w of additive attention, a number for each hidden unit."""
+    return torch.randn(case.d, generator=torch.Generator().manual_seed(1))
+
+
 def random(generator, case, *shape):
     return torch.randn(shape, generator=generator).to(case.dtype).requires_grad_(case.backward)
 

@@ -15,6 +15,8 @@ Made by `scripts/bench attend`; do not edit. {machine}
 - **MB** is the peak of memory beyond operands and results. **Error** is against float64, relative to the norm: of the result, and the
   largest of the gradients.
 - Windows are (256, 0): 257 keys. `sdpa causal` leaves the window out, which is quicker than PyTorch's mask but another result.
+- `observe` returns the 8 largest weights of each query, received attention and entropy beside the result: `fovea plain` is the call without,
+  and `mha weights`, after the same projections as Fovea, returns the weights themselves.
 - `sdpa folded` is `sdpa` with the query heads of a key head as queries of one head; OpenVINO gets the same.
 """
 

@@ -1,11 +1,15 @@
 """Fovea itself."""
 
+import dataclasses
+
 import torch
 
-from attend.operands import bias_of, t5_bucket, table_index
-from attend.peers import Unsupported, torch_contestant
+from attend.operands import additive_weights, bias_of, t5_bucket, table_index
+from attend.peers import torch_contestant
 
 import fovea
+
+OBSERVATIONS = (fovea.TopK(8), "received", "entropy")
 
 
 def bias_arguments(case, o):
@@ -17,17 +21,23 @@ def bias_arguments(case, o):
     return {"bias": o.bias if o.table is None else bias_of(o.table, table_index(case)[0])}
 
 
-def prepare(case, operands, threads):
+def call_of(case):
+    """What is timed, as a function of the operands."""
     if case.kind == "additive":
-        raise Unsupported("fovea.additive is not available yet")
+        w = additive_weights(case)
+        return lambda o: fovea.additive_attend(o.q, o.k, o.v, w)
     arguments = {"causal": case.causal, "dropout_p": case.dropout_p, "enable_gqa": case.h != case.hkv}
     if case.window is not None:
         arguments["window"] = (case.window, 0)
     if case.kind == "observe":
-        arguments["observe"] = ["top_k", "received", "entropy"]
+        return lambda o: fovea.attend(o.q, o.k, o.v, observe=OBSERVATIONS, **arguments)[0]
+    return lambda o: fovea.attend(o.q, o.k, o.v, **bias_arguments(case, o), **arguments)
 
-    def call(o):
-        out = fovea.attend(o.q, o.k, o.v, **bias_arguments(case, o), **arguments)
-        return out[0] if isinstance(out, tuple) else out
 
-    return torch_contestant("fovea", case, operands, call)
+def prepare(case, operands, threads):
+    return torch_contestant("fovea", case, operands, call_of(case))
+
+
+def prepare_plain(case, operands, threads):
+    """Where something is observed: the same call without."""
+    return torch_contestant("fovea plain", case, operands, call_of(dataclasses.replace(case, kind="attend")))

@@ -1,13 +1,14 @@
 """torch.nn.MultiheadAttention: attention between projections of 512 numbers, (B, T, E).
 
 Three contestants: with its fast path and without it, and, where weights are asked for, with need_weights. Fovea's part
-is the same projections around fovea.attend.
+is the same projections around fovea.attend, which observes where weights are asked for.
 """
 
 import torch
 from torch.nn.functional import linear
 
 from attend.peers import Contestant, inference_only
+from attend.peers.fovea_peer import OBSERVATIONS
 
 import fovea
 
@@ -54,10 +55,12 @@ def prepare_module(name, fast, weights):
 
 def prepare_fovea(case, operands, threads):
     layer = module(case)
+    observe = OBSERVATIONS if case.kind == "observed projections" else ()
 
     def call(x):
         heads = linear(x, layer.in_proj_weight, layer.in_proj_bias).view(*x.shape[:2], 3, case.h, case.d)
-        out = fovea.attend(*heads.permute(2, 0, 3, 1, 4).unbind())
+        found = fovea.attend(*heads.permute(2, 0, 3, 1, 4).unbind(), observe=observe)
+        out = found[0] if observe else found
         return layer.out_proj(out.transpose(1, 2).flatten(2))
 
     return contestant("fovea", case, operands, layer, call)

@@ -4,6 +4,7 @@ import importlib
 
 PEERS = {
     "fovea": ("fovea_peer", "prepare"),
+    "fovea plain": ("fovea_peer", "prepare_plain"),
     "fovea projections": ("mha", "prepare_fovea"),
     "sdpa": ("sdpa", "prepare"),
     "sdpa causal": ("sdpa", "prepare_causal"),
@@ -30,7 +31,9 @@ def contest(case):
     if case.kind == "projections":
         return ["fovea projections", "mha fast", "mha"]
     if case.kind == "observe":
-        return ["fovea", "mha weights"]
+        return ["fovea", "fovea plain"]
+    if case.kind == "observed projections":
+        return ["fovea projections", "mha weights"]
     if case.kind == "additive":
         return ["fovea", "composed"]
     more = []
