@@ -15,10 +15,21 @@
 #include <cmath>
 #include <limits>
 #include <tuple>
+#include <utility>
 #include <variant>
+
+#include "fovea/core/error.h"
+#include "fovea/core/nearest.h"
 
 namespace fovea {
 namespace {
+
+const std::pair<const char*, AttendNormaliser> kNormalisers[] = {{"softmax", Softmax{}},
+                                                                 {"softmax_sink", SoftmaxSink{}},
+                                                                 {"sigmoid", Sigmoid{}},
+                                                                 {"sparsemax", Sparsemax{}},
+                                                                 {"entmax15", Entmax15{}}};
+static_assert(std::size(kNormalisers) == std::variant_size_v<AttendNormaliser>);
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
@@ -112,6 +123,22 @@ const char* normaliser_name(const AttendNormaliser& normaliser) {
   constexpr const char* kNames[] = {"softmax", "softmax with sink", "sigmoid", "sparsemax", "entmax15"};
   static_assert(std::size(kNames) == std::variant_size_v<AttendNormaliser>);
   return kNames[normaliser.index()];
+}
+
+std::vector<std::string> normaliser_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, normaliser] : kNormalisers) names.emplace_back(name);
+  return names;
+}
+
+AttendNormaliser find_normaliser(const std::string& name) {
+  for (const auto& [known, normaliser] : kNormalisers) {
+    if (name == known) return normaliser;
+  }
+  throw usage_error("attend", "the normaliser must be a known one; found '" + name + "'. " +
+                                  suggest_name(name, normaliser_names(),
+                                               "There are softmax, softmax_sink, sigmoid, sparsemax and "
+                                               "entmax15."));
 }
 
 bool has_lse(const AttendNormaliser& normaliser) {

@@ -2,6 +2,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "fovea/ops/attend.h"
 
@@ -9,6 +11,13 @@ namespace fovea {
 
 /// As in refusals: "softmax", "softmax with sink", "sigmoid", "sparsemax", "entmax15".
 const char* normaliser_name(const AttendNormaliser& normaliser);
+
+/// softmax, softmax_sink, sigmoid, sparsemax, entmax15: as users write them.
+std::vector<std::string> normaliser_names();
+
+/// The normaliser of that name, as it is when nothing more is said. Throws Error (usage), naming the nearest,
+/// when there is none.
+AttendNormaliser find_normaliser(const std::string& name);
 
 /// Whether a query's weights divide by a sum of exponentials, whose logarithm attend() can return.
 bool has_lse(const AttendNormaliser& normaliser);

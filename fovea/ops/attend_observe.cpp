@@ -133,6 +133,7 @@ AttendObserved observe_attend(const at::Tensor& q, const at::Tensor& k, const At
 
 ObservedAttend attend_observed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttendOptions& options, const AttendObservation& wanted) {
+  check_normaliser(options);
   AttendOptions with_lse = options;
   with_lse.lse = true;
   ObservedAttend both{attend(q, k, v, with_lse), {}};

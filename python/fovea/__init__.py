@@ -7,7 +7,8 @@
     out.sum().backward()
 """
 
-from fovea.attention import attend
+from fovea.attention import additive_attend, attend, attend_paged
+from fovea.observations import Blocks, Rows, TopK
 
-__all__ = ["attend"]
+__all__ = ["Blocks", "Rows", "TopK", "additive_attend", "attend", "attend_paged"]
 __version__ = "0.1.0"

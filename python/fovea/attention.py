@@ -1,101 +1,154 @@
-"""`attend`: what PyTorch's scaled_dot_product_attention does, with more in the kernel."""
+"""`attend`: what PyTorch's scaled_dot_product_attention does, with more in the kernel; and its kin."""
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 import fovea.library  # noqa: F401 (registers torch.ops.fovea)
+from fovea.observations import Observation, asked_for
 
 _CAUSAL = {False: "none", True: "top_left", "bottom_right": "bottom_right"}
+# Options of two, and their names in the schema.
+_PAIRS = {
+    "window": ("window_left", "window_right"),
+    "segment_ids": ("query_segments", "key_segments"),
+    "block_mask": ("block_mask", "block_size"),
+}
+
+
+class AttendOptions(TypedDict, total=False):
+    """Keyword arguments of `attend`, whose documentation tells what they do."""
+
+    scale: float | None
+    causal: bool | str
+    window: tuple[int | None, int | None] | None
+    alibi_slopes: Tensor | None
+    bias: Tensor | None
+    mask: Tensor | None
+    relative_table: Tensor | None
+    key_lengths: Tensor | None
+    segment_ids: tuple[Tensor, Tensor] | None
+    cu_seqlens_q: Tensor | None
+    cu_seqlens_k: Tensor | None
+    block_mask: tuple[Tensor, int] | None
+    softcap: float | None
+    normaliser: str
+    sinks: Tensor | None
+    sigmoid_bias: float | None
+    dropout_p: float
+    seed: int | None
+    enable_gqa: bool
+    return_lse: bool
+    observe: Sequence[Observation]
+
+
+_OPTIONS = frozenset(AttendOptions.__annotations__)
 
 
 def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    scale: float | None = None,
-    causal: bool | str = False,
-    window: tuple[int | None, int | None] | None = None,
-    alibi_slopes: Tensor | None = None,
-    bias: Tensor | None = None,
-    mask: Tensor | None = None,
-    relative_table: Tensor | None = None,
-    key_lengths: Tensor | None = None,
-    segment_ids: tuple[Tensor, Tensor] | None = None,
-    cu_seqlens_q: Tensor | None = None,
-    cu_seqlens_k: Tensor | None = None,
-    block_mask: tuple[Tensor, int] | None = None,
-    softcap: float | None = None,
-    normaliser: str = "softmax",
-    dropout_p: float = 0.0,
-    seed: int | None = None,
-    enable_gqa: bool = False,
-    return_lse: bool = False,
-    observe: Sequence[str] = (),
+    q: Tensor, k: Tensor, v: Tensor, **options: Unpack[AttendOptions]
 ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
     """Attention: a weighted sum of values.   out = normalise(mask(bias + ALiBi + softcap(scale q k^T))) v
 
     q (B, H, N, D), k (B, Hkv, M, D), v (B, Hkv, M, Dv) -> (B, H, N, Dv); float32, bfloat16, float16, or float64 by the
     definition. A query that may see no key gives 0. What a query may not see has no influence on it, NaN included.
 
-    scale          factor on q.k; 1 / sqrt(D) when None
-    causal         True: key j <= query i; "bottom_right": j <= i + M - N
-    window         (left, right), both inclusive: i - left <= j <= i + right; None is no bound
-    alibi_slopes   (H) or (B, H): adds -slope |i - j|; has a gradient
-    bias           added to the scores, broadcastable to (B, H, N, M); has a gradient
-    mask           boolean, broadcastable to (B, H, N, M): True = may attend
-    relative_table (H|1, 2R + 1): adds table[h, R + clamp(j - i, -R, R)]; has a gradient
-    key_lengths    (B), integers: keys before the length of their batch entry
-    segment_ids    (B, N) and (B, M), integers: keys of the query's own segment, such as a document
-    cu_seqlens_q, cu_seqlens_k   (S + 1), integers: offsets of sequences behind each other; q, k, v are (total, H, D)
-    block_mask     boolean (B|1, H|1, blocks of queries, blocks of keys) and the size of a block
-    softcap        c: c tanh(s / c)
-    normaliser     "softmax"
-    dropout_p      probability that a weight is dropped (and the rest scaled by 1 / (1 - p)), in [0, 1)
-    seed           of the dropout; drawn from torch's generator when None
-    enable_gqa     H may be a multiple of Hkv: groups of queries share keys
-    return_lse     also the logarithm of each query's sum of exponentials, (B, H, N), float32, as "lse"; has a gradient
-    observe        names of what else to return, as "weights" (B, H, N, M)
+    scale=None          factor on q.k; 1 / sqrt(D) when None
+    causal=False        True: key j <= query i; "bottom_right": j <= i + M - N
+    window=None         (left, right), both inclusive: i - left <= j <= i + right; None is no bound
+    alibi_slopes=None   (H) or (B, H): adds -slope |i - j|; has a gradient
+    bias=None           added to the scores, broadcastable to (B, H, N, M); has a gradient
+    mask=None           boolean, broadcastable to (B, H, N, M): True = may attend
+    relative_table=None (H|1, 2R + 1): adds table[h, R + clamp(j - i, -R, R)]; has a gradient
+    key_lengths=None    (B), integers: keys before the length of their batch entry
+    segment_ids=None    (B, N) and (B, M), integers: keys of the query's own segment, such as a document
+    cu_seqlens_q=None, cu_seqlens_k=None
+                        (S + 1), integers: offsets of sequences behind each other; q, k, v are (total, H, D)
+    block_mask=None     boolean (B|1, H|1, blocks of queries, blocks of keys) and the size of a block
+    softcap=None        c: c tanh(s / c)
+    normaliser="softmax"
+                        how scores s become weights. "softmax"; "softmax_sink": e^s_j / (e^sinks_h + sum_j e^s_j);
+                        "sigmoid": 1 / (1 + e^(-s - sigmoid_bias)); "sparsemax"; "entmax15"
+    sinks=None          (H), of softmax_sink; has a gradient; 0 when None
+    sigmoid_bias=None   of sigmoid; -log(M) when None
+    dropout_p=0.0       probability that a weight is dropped (and the rest scaled by 1 / (1 - p)), in [0, 1)
+    seed=None           of the dropout; drawn from torch's generator when None
+    enable_gqa=False    H may be a multiple of Hkv: groups of queries share keys
+    return_lse=False    also "lse", (B, H, N), float32: the logarithm of each query's sum of exponentials; has a gradient
+    observe=()          what else to return, by its name, told in O(N + M) memory of a softmax's weights before dropout:
+                        "entropy", "distance" (the mean |i - j|), "argmax" (-1 where a query sees no key), (B, H, N);
+                        "received" (B, H, M), what each key gets of all queries; fovea.TopK(count),
+                        fovea.Blocks(queries, keys), fovea.Rows([query, ...]); and "weights" (B, H, N, M) themselves,
+                        after dropout, which alone have a gradient and cost O(N M)
 
     Returns out, or (out, {name: tensor}) when return_lse or observe ask for more.
-    Raises ValueError for arguments that do not fit, NotImplementedError for what is not there yet.
+    Raises ValueError for arguments that do not fit.
     """
+    return _call("attend", (q, k, v), options)
+
+
+def additive_attend(
+    q: Tensor, k: Tensor, v: Tensor, w: Tensor, **options: Unpack[AttendOptions]
+) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+    """Attention by a small network instead of products.   s_ij = sum_e w_e tanh(q_ie + k_je)
+
+    q (B, H, N, E), k (B, H, M, E), both projected to the hidden size E already, v (B, H, M, Dv), w (H, E) or (E)
+    -> (B, H, N, Dv). `w` has a gradient. Options, results and errors are those of `attend`, but for scale, enable_gqa,
+    cu_seqlens_q, cu_seqlens_k, and of observe all but "weights". Source: Bahdanau et al. 2015, A.1.2.
+    """
+    return _call("additive_attend", (q, k, v, w), options)
+
+
+def attend_paged(
+    q: Tensor,
+    k_pages: Tensor,
+    v_pages: Tensor,
+    table: Tensor,
+    lengths: Tensor,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Attention of the newest positions to a cache in pages, in causal order.
+
+    Key j of sequence b is row j % page of page table[b, j // page]; query n of N is position lengths[b] - N + n, whose
+    key the cache holds already.
+
+    q (B, H, N, D), k_pages (P, Hkv, page, D), v_pages (P, Hkv, page, Dv) -> (B, H, N, Dv)
+    table          (B, pages of the longest), int32; entries that a length does not need are not read
+    lengths        (B), int32
+    scale          factor on q.k; 1 / sqrt(D) when None
+    enable_gqa     H may be a multiple of Hkv: groups of queries share keys
+
+    Raises ValueError for arguments that do not fit. Source: PagedAttention (Kwon et al. 2023), section 4.
+    """
+    return torch.ops.fovea.attend_paged(
+        q, k_pages, v_pages, table, lengths, scale=scale, enable_gqa=enable_gqa
+    )[0]
+
+
+def _call(name, tensors, options):
+    """The operator of that name, with Python's options as its schema has them."""
+    for option in options:
+        if option not in _OPTIONS:
+            raise TypeError(f"{name}() got an unexpected keyword argument {option!r}")
+    arguments = dict(options)
+    causal = arguments.pop("causal", False)
     if causal not in _CAUSAL:
         raise ValueError(
-            f'[attend] causal must be False, True or "bottom_right"; found {causal!r}. Leave it out for no order.'
+            f'[{name}] causal must be False, True or "bottom_right"; found {causal!r}. Leave it out for no order.'
         )
-    if dropout_p > 0.0 and seed is None:
-        seed = int(torch.randint(2**62, ()))
-    left, right = window if window is not None else (None, None)
-    query_segments, key_segments = segment_ids if segment_ids is not None else (None, None)
-    blocks, block_size = block_mask if block_mask is not None else (None, None)
-    observed = (["lse"] if return_lse else []) + list(observe)
-    out, *found = torch.ops.fovea.attend(
-        q,
-        k,
-        v,
-        alibi_slopes,
-        bias,
-        relative_table,
-        mask=mask,
-        key_lengths=key_lengths,
-        query_segments=query_segments,
-        key_segments=key_segments,
-        cu_seqlens_q=cu_seqlens_q,
-        cu_seqlens_k=cu_seqlens_k,
-        block_mask=blocks,
-        block_size=block_size,
-        scale=scale,
-        causal=_CAUSAL[causal],
-        window_left=left,
-        window_right=right,
-        softcap=softcap,
-        normaliser=normaliser,
-        dropout_p=dropout_p,
-        seed=seed,
-        enable_gqa=enable_gqa,
-        observe=observed,
-    )
+    if arguments.get("dropout_p", 0.0) > 0.0 and arguments.get("seed") is None:
+        arguments["seed"] = int(torch.randint(2**62, ()))
+    for pair, parts in _PAIRS.items():
+        if (given := arguments.pop(pair, None)) is not None:
+            arguments.update(zip(parts, given, strict=True))
+    observed, sizes = asked_for(arguments.pop("observe", ()))
+    if arguments.pop("return_lse", False) and "lse" not in observed:
+        observed.insert(0, "lse")
+    operator = getattr(torch.ops.fovea, name)
+    out, *found = operator(*tensors, causal=_CAUSAL[causal], observe=observed, **sizes, **arguments)
     return (out, dict(zip(observed, found))) if observed else out

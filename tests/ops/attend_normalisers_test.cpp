@@ -14,6 +14,7 @@
 
 #include "fovea/core/error.h"
 #include "fovea/ops/attend.h"
+#include "tests/support/errors.h"
 
 namespace fovea {
 namespace {
@@ -334,6 +335,14 @@ TEST(AttendNormalisersFused, PartsOfTheKeysMergeByLogSumExp) {
       a.out * (a.lse - lse).exp().unsqueeze(3) + b.out * (b.lse - lse).exp().unsqueeze(3);
   EXPECT_TRUE(at::allclose(lse, whole.lse, 1e-6, 2e-6));
   EXPECT_TRUE(at::allclose(merged, whole.out, 1e-5, 2e-6));
+}
+
+TEST(AttendNormalisers, AreFoundByTheirNames) {
+  const std::vector<std::string> names = normaliser_names();
+  EXPECT_EQ(names, (std::vector<std::string>{"softmax", "softmax_sink", "sigmoid", "sparsemax", "entmax15"}));
+  for (size_t i = 0; i < names.size(); ++i) EXPECT_EQ(find_normaliser(names[i]).index(), i);
+  EXPECT_EQ(message_of(ErrorKind::usage, [] { find_normaliser("sigmiod"); }),
+            "[attend] the normaliser must be a known one; found 'sigmiod'. Did you mean 'sigmoid'?");
 }
 
 TEST(AttendNormalisers, RefuseWhatDoesNotFit) {

@@ -43,15 +43,48 @@ def scores_of(q, k, *, scale=None, softcap=None, alibi_slopes=None, relative_tab
     return scores if bias is None else scores + bias
 
 
-def weights_of(q, k, *, scale=None, softcap=None, alibi_slopes=None, relative_table=None, bias=None, **pairs):
-    """(B, H, N, M); rows without a key are 0. Heads of k are repeated to those of q."""
-    k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
-    scores = scores_of(
-        q, k, scale=scale, softcap=softcap, alibi_slopes=alibi_slopes, relative_table=relative_table, bias=bias
-    )
-    hidden = hidden_pairs(q.shape[2], k.shape[2], **pairs)
+def by_bisection(scores, power):
+    """max(s_j - tau, 0)^power with the tau for which they sum to 1: sparsemax, and entmax15 of half the scores."""
+    low, high = scores.amax(-1, keepdim=True) - 1, scores.amax(-1, keepdim=True)
+    for _ in range(60):
+        middle = (low + high) / 2
+        enough = (scores - middle).clamp_min(0).pow(power).sum(-1, keepdim=True) >= 1
+        low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
+    return (scores - low).clamp_min(0).pow(power)
+
+
+def normalise(scores, hidden, normaliser="softmax", sinks=None, sigmoid_bias=None):
+    """Weights; rows without a key are 0."""
     empty = hidden.all(-1, keepdim=True)
-    return scores.masked_fill(hidden & ~empty, -torch.inf).softmax(-1).masked_fill(empty, 0.0)
+    scores = scores.masked_fill(hidden & ~empty, -torch.inf)
+    if normaliser == "softmax":
+        weights = scores.softmax(-1)
+    elif normaliser == "softmax_sink":
+        sinks = torch.zeros(scores.shape[1]) if sinks is None else sinks
+        column = sinks.view(1, -1, 1, 1).expand(*scores.shape[:3], 1).to(scores.dtype)
+        weights = torch.cat([scores, column], -1).softmax(-1)[..., :-1]
+    elif normaliser == "sigmoid":
+        weights = torch.sigmoid(scores + (-math.log(scores.shape[-1]) if sigmoid_bias is None else sigmoid_bias))
+    else:
+        weights = by_bisection(scores, 1) if normaliser == "sparsemax" else by_bisection(scores / 2, 2)
+    return weights.masked_fill(empty, 0.0)
+
+
+SCORES = ("scale", "softcap", "alibi_slopes", "relative_table", "bias")
+NORMALISER = ("normaliser", "sinks", "sigmoid_bias")
+
+
+def weights_of(q, k, **arguments):
+    """(B, H, N, M). Heads of k are repeated to those of q."""
+    part = lambda names: {name: arguments.pop(name) for name in names if name in arguments}
+    k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
+    scores, normaliser = scores_of(q, k, **part(SCORES)), part(NORMALISER)
+    return normalise(scores, hidden_pairs(q.shape[2], k.shape[2], **arguments), **normaliser)
+
+
+def additive_attention(q, k, v, w, **pairs):
+    scores = (torch.tanh(q.unsqueeze(3) + k.unsqueeze(2)) * w.view(-1, 1, 1, w.shape[-1])).sum(-1)
+    return normalise(scores, hidden_pairs(q.shape[2], k.shape[2], **pairs)) @ v
 
 
 def lse_of(q, k, *, causal=False, softcap=None):

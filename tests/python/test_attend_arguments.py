@@ -5,7 +5,7 @@ import unittest
 import torch
 
 import fovea
-from definition import attention, in_double, lse_of, random_operands, weights_of
+from definition import attention, in_double, random_operands
 
 
 def lengths(m):
@@ -49,6 +49,10 @@ def every_call(n, m):
     yield {"segment_ids": segments(n, m), "window": (9, 9)}
     yield {"mask": torch.rand(2, 1, n, m, generator=random) < 0.5}
     yield {"mask": torch.rand(n, m, generator=random) < 0.5, "causal": True}
+    yield {"normaliser": "softmax_sink"}
+    yield {"normaliser": "softmax_sink", "sinks": torch.tensor([0.5, -1.0]).requires_grad_(), "causal": True}
+    yield {"normaliser": "sigmoid", "window": (20, 4)}
+    yield {"normaliser": "sigmoid", "sigmoid_bias": -2.0, "key_lengths": lengths(m)}
     yield {"bias": torch.randn(1, 2, n, m, generator=random).requires_grad_()}
     yield {"bias": torch.randn(2, 1, 1, m, generator=random).requires_grad_(), "window": (30, 30)}
 
@@ -107,25 +111,20 @@ class Arguments(unittest.TestCase):
         self.assertEqual(fovea.attend(*random_operands(0, 5)).shape, (2, 2, 0, 16))
 
 
-class Observations(unittest.TestCase):
-    def test_weights(self):
-        q, k, v = random_operands(20, 30)
-        out, seen = fovea.attend(q, k, v, causal=True, softcap=2.0, observe=["weights"])
-        self.assertEqual(list(seen), ["weights"])
-        torch.testing.assert_close(seen["weights"], weights_of(q, k, causal=True, softcap=2.0))
-        torch.testing.assert_close(out, fovea.attend(q, k, v, causal=True, softcap=2.0))
+class SparseNormalisers(unittest.TestCase):
+    def check(self, normaliser):
+        q, k, v = random_operands(40, 50)
+        arguments = {"normaliser": normaliser, "causal": "bottom_right", "softcap": 3.0}
+        expected = attention(q.double(), k.double(), v.double(), **arguments)
+        torch.testing.assert_close(fovea.attend(q, k, v, **arguments).double(), expected, rtol=1e-5, atol=1e-5)
+        _, seen = fovea.attend(q, k, v, observe=["weights"], **arguments)
+        self.assertTrue((seen["weights"] == 0.0).float().mean() > 0.6)
 
+    def test_sparsemax(self):
+        self.check("sparsemax")
 
-    def test_lse(self):
-        q, k, v = random_operands(200, 150)
-        out, seen = fovea.attend(q, k, v, causal=True, softcap=2.0, return_lse=True, observe=["weights"])
-        self.assertEqual(list(seen), ["lse", "weights"])
-        expected = lse_of(q, k, causal=True, softcap=2.0)
-        torch.testing.assert_close(seen["lse"], expected)
-        _, fused = fovea.attend(q, k, v, causal=True, softcap=2.0, return_lse=True)
-        torch.testing.assert_close(fused["lse"], expected)
-        for ours, theirs in zip(*(torch.autograd.grad(lse.sin().sum(), (q, k)) for lse in (fused["lse"], expected))):
-            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    def test_entmax15(self):
+        self.check("entmax15")
 
 
 class Packed(unittest.TestCase):

@@ -13,9 +13,9 @@ class Errors(unittest.TestCase):
         with self.assertRaises(error) as caught:
             fovea.attend(*(operands or random_operands(4, 6)), **arguments)
         message = str(caught.exception)
-        self.assertTrue(message.startswith("[attend"), message)
+        self.assertRegex(message, r"^\[(observe_)?attend")
         self.assertIn(text, message)
-        self.assertTrue(message.endswith("."), message)
+        self.assertTrue(message.endswith((".", "?")), message)
 
     def test_shapes(self):
         q, k, v = random_operands(4, 6)
@@ -36,6 +36,7 @@ class Errors(unittest.TestCase):
         offsets = torch.tensor([0, 4], dtype=torch.int32)
         self.refuses("go together", q, k, v, cu_seqlens_q=offsets)
         self.refuses("offsets", q, k, v, cu_seqlens_q=offsets, cu_seqlens_k=offsets)
+        self.refuses("only weights and lse", q, q, q, cu_seqlens_q=offsets, cu_seqlens_k=offsets, observe=["argmax"])
 
     def test_options(self):
         self.refuses("causal must be False, True", causal="upper")
@@ -48,6 +49,28 @@ class Errors(unittest.TestCase):
         self.refuses("slopes", alibi_slopes=torch.ones(3))
         self.refuses("softcap", softcap=0.0)
         self.refuses("lengths", key_lengths=torch.tensor([1, 2, 3]))
+
+    def test_normalisers(self):
+        self.refuses("Did you mean 'sparsemax'?", normaliser="sparsmax")
+        self.refuses("sinks belong to the normaliser softmax_sink", sinks=torch.zeros(2))
+        self.refuses("sigmoid_bias to sigmoid", normaliser="softmax_sink", sigmoid_bias=0.0)
+        self.refuses("a number for each head", normaliser="softmax_sink", sinks=torch.zeros(3))
+        self.refuses("lse needs a softmax", normaliser="sigmoid", return_lse=True)
+
+    def test_observations(self):
+        self.refuses("Did you mean 'entropy'?", observe=["entropi"])
+        self.refuses("must be a sequence", observe="entropy")
+        self.refuses("each result once", observe=["argmax", "argmax"])
+        self.refuses("top_weights needs a size", observe=["top_weights"])
+        self.refuses("rows needs a size", observe=[fovea.Rows([])])
+        self.refuses("top_k must be in 1 ... M = 6", observe=[fovea.TopK(7)])
+        self.refuses("rows must be queries in [0, N)", observe=[fovea.Rows([4])])
+        self.refuses("sizes of blocks", observe=[fovea.Blocks(0, 1)])
+        self.refuses("only weights of a softmax", normaliser="sparsemax", observe=["entropy"])
+
+    def test_unknown_option(self):
+        with self.assertRaisesRegex(TypeError, "attend.. got an unexpected keyword argument 'casual'"):
+            fovea.attend(*random_operands(4, 6), casual=True)
 
 
 if __name__ == "__main__":

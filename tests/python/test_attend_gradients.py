@@ -22,6 +22,10 @@ class FiniteDifferences(unittest.TestCase):
     def test_masks_and_scores(self):
         self.check(causal="bottom_right", window=(3, None), softcap=2.0)
 
+    def test_sparse_normalisers(self):
+        self.check(normaliser="sparsemax", causal="bottom_right")
+        self.check(normaliser="entmax15", causal="bottom_right")
+
 
 class AgainstPyTorch(unittest.TestCase):
     def check(self, operands, limit, ours, theirs):

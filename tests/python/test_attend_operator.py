@@ -23,8 +23,8 @@ class Operator(unittest.TestCase):
     def setUp(self):
         torch.manual_seed(0)
 
-    def opcheck(self, *arguments, **keywords):
-        results = torch.library.opcheck(torch.ops.fovea.attend.default, arguments, keywords)
+    def opcheck(self, *arguments, operator=torch.ops.fovea.attend, **keywords):
+        results = torch.library.opcheck(operator.default, arguments, keywords)
         self.assertEqual(set(results.values()), {"SUCCESS"})
 
     def test_opcheck_plain(self):
@@ -56,6 +56,46 @@ class Operator(unittest.TestCase):
         q, k, v = (t[0].detach().transpose(0, 1).contiguous().requires_grad_() for t in random_operands(300, 300))
         offsets = torch.tensor([0, 140, 300], dtype=torch.int32)
         self.opcheck(q, k, v, cu_seqlens_q=offsets, cu_seqlens_k=offsets, causal="top_left")
+
+    def test_opcheck_normalisers(self):
+        for normaliser in ("softmax_sink", "sigmoid", "sparsemax", "entmax15"):
+            with self.subTest(normaliser):
+                self.opcheck(*random_operands(40, 50), normaliser=normaliser)
+        sinks = torch.tensor([0.5, -1.0], requires_grad=True)
+        self.opcheck(*random_operands(150, 170), sinks=sinks, normaliser="softmax_sink")
+
+    def test_opcheck_observations(self):
+        names = ["entropy", "distance", "argmax", "received", "top_weights", "top_keys", "blocks", "rows", "lse"]
+        sizes = {"top_k": 3, "blocks": [16, 20], "rows": [5, 0]}
+        self.opcheck(*random_operands(150, 170), observe=names, **sizes)
+        self.opcheck(*random_operands(40, 30, dtype=torch.float64), observe=names, **sizes)
+
+    def test_opcheck_additive(self):
+        operator, w = torch.ops.fovea.additive_attend, torch.randn(2, 16, requires_grad=True)
+        self.opcheck(*random_operands(40, 50), w, operator=operator)
+        bias = torch.randn(40, 50, requires_grad=True)
+        self.opcheck(*random_operands(40, 50), w, None, bias, operator=operator, observe=["weights", "lse"])
+
+    def test_opcheck_paged(self):
+        table, lengths = torch.arange(6).view(2, 3).int(), torch.tensor([20, 9]).int()
+        pages = [torch.randn(6, 2, 8, 16) for _ in range(2)]
+        q = torch.randn(2, 4, 3, 16)
+        call = lambda *t: self.opcheck(*t, table, lengths, operator=torch.ops.fovea.attend_paged, enable_gqa=True)
+        call(q, *pages)
+        call(*(t.clone().requires_grad_() for t in (q, *pages)))
+
+    def test_compiled_observations(self):
+        operands = random_operands(200, 200)
+
+        def call(q, k, v):
+            out, seen = fovea.attend(q, k, v, observe=["received", fovea.TopK(4)])
+            return out.square().sum(), seen["received"], seen["top_keys"]
+
+        compiled = torch.compile(call, backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(compiled(*operands), call(*operands))
+        found, expected = (torch.autograd.grad(f(*operands)[0], operands) for f in (compiled, call))
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
 
     def test_compiled_gradient_of_lse(self):
         operands = random_operands(200, 200)

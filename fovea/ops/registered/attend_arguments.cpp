@@ -1,18 +1,15 @@
 #include "fovea/ops/registered/attend_arguments.h"
 
-#include <c10/util/Exception.h>
-
-#include <optional>
+#include <variant>
 
 #include "fovea/core/error.h"
-#include "fovea/ops/attend.h"
-#include "fovea/ops/attend_packed.h"
+#include "fovea/ops/attend_normalisers.h"
 #include "fovea/ops/describe.h"
 
 namespace fovea::registered {
 namespace {
 
-// Where each argument stands in kArgumentList.
+// Where each argument stands in attend_arguments().
 enum Place : size_t {
   kQ,
   kK,
@@ -20,6 +17,7 @@ enum Place : size_t {
   kAlibiSlopes,
   kBias,
   kRelativeTable,
+  kSinks,
   kMask,
   kKeyLengths,
   kQuerySegments,
@@ -34,27 +32,18 @@ enum Place : size_t {
   kWindowRight,
   kSoftcap,
   kNormaliser,
+  kSigmoidBias,
   kDropoutP,
   kSeed,
   kEnableGqa,
   kObserve,
-  kCount
+  kTopK,
+  kBlocks,
+  kRows
 };
+static_assert(kMask == kAttendDifferentiable);
 
 bool given(const Arguments& arguments, Place place) { return !arguments[place].isNone(); }
-
-void refuse_missing(const char* name, bool asked) {
-  if (!asked) return;
-  C10_THROW_ERROR(NotImplementedError, std::string("[attend] ") + name + " is not available yet");
-}
-
-// Shrinks as fovea::attend grows.
-void refuse_what_is_missing(const Arguments& a) {
-  refuse_missing("another normaliser than softmax", a[kNormaliser].toStringRef() != "softmax");
-  for (const std::string& name : observed_names(a)) {
-    refuse_missing(("observing " + name).c_str(), name != "weights" && name != "lse");
-  }
-}
 
 std::optional<at::Tensor> tensor(const Arguments& a, Place place) {
   return a[place].toOptional<at::Tensor>();
@@ -66,6 +55,22 @@ CausalAlignment alignment(const std::string& name) {
   if (name == "bottom_right") return CausalAlignment::bottom_right;
   throw usage_error("attend", "causal must be none, top_left or bottom_right; found " + name +
                                   ". Leave it out for no order.");
+}
+
+AttendNormaliser normaliser(const Arguments& a) {
+  const std::string& name = a[kNormaliser].toStringRef();
+  AttendNormaliser found = find_normaliser(name);
+  auto* sink = std::get_if<SoftmaxSink>(&found);
+  auto* sigmoid = std::get_if<Sigmoid>(&found);
+  if (sink) sink->scores = tensor(a, kSinks);
+  if (sigmoid) sigmoid->bias = a[kSigmoidBias].toOptional<double>();
+  if ((given(a, kSinks) && !sink) || (given(a, kSigmoidBias) && !sigmoid)) {
+    throw usage_error("attend",
+                      "sinks belong to the normaliser softmax_sink, sigmoid_bias to sigmoid; found the "
+                      "normaliser " +
+                          name + ". Name the one that is meant.");
+  }
+  return found;
 }
 
 void read_scores(const Arguments& a, AttendOptions& options) {
@@ -90,11 +95,22 @@ void read_masks(const Arguments& a, AttendOptions& options) {
   options.mask = tensor(a, kMask);
 }
 
+}  // namespace
+
+const char* const kAttendOptions =
+    "Tensor? alibi_slopes=None, Tensor? bias=None, Tensor? relative_table=None, Tensor? sinks=None, *, "
+    "Tensor? mask=None, Tensor? key_lengths=None, Tensor? query_segments=None, Tensor? key_segments=None, "
+    "Tensor? cu_seqlens_q=None, Tensor? cu_seqlens_k=None, Tensor? block_mask=None, int? block_size=None, "
+    "float? scale=None, str causal='none', int? window_left=None, int? window_right=None, "
+    "float? softcap=None, str normaliser='softmax', float? sigmoid_bias=None, float dropout_p=0.0, "
+    "int? seed=None, bool enable_gqa=False, str[]? observe=None, int? top_k=None, int[]? blocks=None, "
+    "int[]? rows=None";
+
 AttendOptions options_of(const Arguments& a) {
-  refuse_what_is_missing(a);
   AttendOptions options;
   read_scores(a, options);
   read_masks(a, options);
+  options.normaliser = normaliser(a);
   options.dropout_p = a[kDropoutP].toDouble();
   if (given(a, kSeed)) options.seed = static_cast<uint64_t>(a[kSeed].toInt());
   for (const std::string& name : observed_names(a)) {
@@ -104,50 +120,48 @@ AttendOptions options_of(const Arguments& a) {
   return options;
 }
 
-bool has_offsets(const Arguments& a) { return given(a, kCuSeqlensQ) || given(a, kCuSeqlensK); }
-
-// The C++ operator groups heads whenever they divide; in Python, as in PyTorch, one asks for it.
-void check_groups(const at::Tensor& q, const at::Tensor& k, const Arguments& a) {
-  const int64_t dims = has_offsets(a) ? 3 : 4;
+void check_groups(const Arguments& a) {
+  const at::Tensor q = a[kQ].toTensor(), k = a[kK].toTensor();
+  const int64_t dims = offsets_of(a) ? 3 : 4;
   if (a[kEnableGqa].toBool() || q.dim() != dims || k.dim() != dims || q.size(1) == k.size(1)) return;
   throw usage_error("attend", "q and k must share the number of heads; found q " + describe(q) + ", k " +
                                   describe(k) + ". Pass enable_gqa=True to let heads share keys.");
 }
 
-AttendResult run(const Arguments& a) {
-  const at::Tensor q = a[kQ].toTensor(), k = a[kK].toTensor(), v = a[kV].toTensor();
-  check_groups(q, k, a);
-  const AttendOptions options = options_of(a);
-  if (!has_offsets(a)) return attend(q, k, v, options);
-  if (!given(a, kCuSeqlensQ) || !given(a, kCuSeqlensK)) {
+std::optional<std::pair<at::Tensor, at::Tensor>> offsets_of(const Arguments& a) {
+  if (given(a, kCuSeqlensQ) != given(a, kCuSeqlensK)) {
     throw usage_error("attend", "cu_seqlens_q and cu_seqlens_k go together; found one of them. Pass both.");
   }
-  return {attend_packed(q, k, v, a[kCuSeqlensQ].toTensor(), a[kCuSeqlensK].toTensor(), options), {}, {}};
+  if (!given(a, kCuSeqlensQ)) return std::nullopt;
+  return std::pair(a[kCuSeqlensQ].toTensor(), a[kCuSeqlensK].toTensor());
 }
 
-}  // namespace
-
-size_t argument_count() { return kCount; }
-
-std::vector<std::string> observed_names(const Arguments& arguments) {
+std::vector<std::string> observed_names(const Arguments& a) {
   std::vector<std::string> names;
-  if (!given(arguments, kObserve)) return names;
-  for (const c10::IValue& name : arguments[kObserve].toListRef()) names.push_back(name.toStringRef());
+  if (!given(a, kObserve)) return names;
+  for (const c10::IValue& name : a[kObserve].toListRef()) names.push_back(name.toStringRef());
   return names;
 }
 
-std::vector<at::Tensor> run_attend(const Arguments& arguments) {
-  try {
-    const AttendResult result = run(arguments);
-    std::vector<at::Tensor> results = {result.out};
-    for (const std::string& name : observed_names(arguments)) {
-      results.push_back(name == "lse" ? result.lse : result.weights);
-    }
-    return results;
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::usage) throw;
-    C10_THROW_ERROR(ValueError, error.what());
+AttendObservation observation_of(const Arguments& a) {
+  AttendObservation wanted;
+  for (const std::string& name : observed_names(a)) {
+    wanted.entropy |= name == "entropy";
+    wanted.distance |= name == "distance";
+    wanted.argmax |= name == "argmax";
+    wanted.received |= name == "received";
   }
+  wanted.top_k = a[kTopK].toOptional<int64_t>();
+  if (given(a, kBlocks)) {
+    const std::vector<int64_t> sizes = a[kBlocks].toIntVector();
+    if (sizes.size() != 2) {
+      throw usage_error("attend", "blocks to observe have two sizes, of queries and keys; found " +
+                                      describe_shape(sizes) + ". Give both.");
+    }
+    wanted.blocks = ObservedBlocks{sizes[0], sizes[1]};
+  }
+  if (given(a, kRows)) wanted.rows = a[kRows].toIntVector();
+  return wanted;
 }
 
 }  // namespace fovea::registered

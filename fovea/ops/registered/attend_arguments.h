@@ -1,34 +1,39 @@
 #pragma once
 #include <ATen/core/Tensor.h>
-#include <ATen/core/ivalue.h>
 
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-// fovea::attend as an operator of torch's dispatcher, for Python. Each file adds one thing: attend_schema.cpp
-// the names and types of the arguments, attend_kernels.cpp what runs, attend_meta.cpp shapes alone,
-// attend_autograd.cpp gradients. They share the arguments as a plain list, so that a new one is a line here
-// and there.
+#include "fovea/ops/attend_observe.h"
+#include "fovea/ops/registered/operators.h"
+
+// The arguments of attend()'s schema by what they mean. additive_attend() has the same, and one more.
 
 namespace fovea::registered {
 
-/// The arguments of fovea::attend, in the order of kArgumentList.
-using Arguments = std::vector<c10::IValue>;
+/// q, k, v, alibi_slopes, bias, relative_table, sinks.
+constexpr size_t kAttendDifferentiable = 7;
 
-/// The first arguments, which a gradient can reach: q, k, v, alibi_slopes, bias, relative_table.
-constexpr size_t kDifferentiable = 6;
+/// Of the schema, after q, k and v.
+extern const char* const kAttendOptions;
 
-/// Of the schema: between the parentheses.
-extern const char* const kArgumentList;
-/// How many arguments kArgumentList has.
-size_t argument_count();
+/// The options of a call. Throws Error (usage) where they say nothing that there is.
+AttendOptions options_of(const Arguments& attend);
 
-/// What to return beside the result, by its names in `observe`.
-std::vector<std::string> observed_names(const Arguments& arguments);
+/// Throws Error (usage) when heads share keys without enable_gqa. The C++ operator groups heads whenever they
+/// divide; in Python, as in PyTorch, one asks for it.
+void check_groups(const Arguments& attend);
 
-/// Runs fovea::attend: the result, then what `observe` names, in its order.
-/// Throws c10::ValueError where fovea::attend throws Error (usage), c10::NotImplementedError for an argument
-/// that it has not got yet.
-std::vector<at::Tensor> run_attend(const Arguments& arguments);
+/// Offsets of the queries and keys of sequences behind each other; empty without. Throws Error (usage) when
+/// one of them is missing.
+std::optional<std::pair<at::Tensor, at::Tensor>> offsets_of(const Arguments& attend);
+
+/// The names of the results beside the first, in their order.
+std::vector<std::string> observed_names(const Arguments& attend);
+
+/// What of them observe_attend() tells, with its sizes.
+AttendObservation observation_of(const Arguments& attend);
 
 }  // namespace fovea::registered

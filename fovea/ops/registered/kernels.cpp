@@ -8,15 +8,16 @@
 #include <utility>
 #include <vector>
 
-#include "fovea/ops/registered/attend_arguments.h"
+#include "fovea/ops/registered/operators.h"
 
 namespace fovea::registered {
 namespace {
 
 // Gradients belong to the dispatcher's autograd keys, so none are recorded here.
-void attend_without_gradient(const c10::OperatorHandle&, torch::jit::Stack* stack) {
+template <const Operator& op>
+void run_without_gradient(const c10::OperatorHandle& handle, torch::jit::Stack* stack) {
   const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> results = run_attend(torch::jit::pop(*stack, argument_count()));
+  std::vector<at::Tensor> results = op.run(torch::jit::pop(*stack, handle.schema().arguments().size()));
   for (at::Tensor& result : results) result = result.contiguous();
   torch::jit::push(*stack, std::move(results));
 }
@@ -32,21 +33,22 @@ class AutogradInsideKernel {
   at::AutoGradMode grad_mode_{true};
 };
 
-// Computes the result again and its gradients. Only where operators are traced, as under torch.compile: eager
-// calls keep what the forward has computed (attend_autograd.cpp).
-void attend_backward(const c10::OperatorHandle&, torch::jit::Stack* stack) {
-  Arguments arguments = torch::jit::pop(*stack, argument_count());
+// Computes the results again and their gradients. Only where operators are traced, as under torch.compile:
+// eager calls keep what the forward has computed (autograd.cpp).
+template <const Operator& op>
+void run_backward(const c10::OperatorHandle& handle, torch::jit::Stack* stack) {
+  Arguments arguments = torch::jit::pop(*stack, handle.schema().arguments().size() - 2);
   const auto wanted = torch::jit::pop(*stack).toBoolList();
   const c10::List<std::optional<at::Tensor>> grads = torch::jit::pop(*stack).toOptionalTensorList();
   const AutogradInsideKernel autograd;
   std::vector<at::Tensor> inputs;
-  for (size_t i = 0; i < kDifferentiable; ++i) {
+  for (size_t i = 0; i < op.differentiable; ++i) {
     if (!arguments[i].isTensor()) continue;
     arguments[i] = arguments[i].toTensor().detach().requires_grad_(wanted[i]);
     if (wanted[i]) inputs.push_back(arguments[i].toTensor());
   }
   std::vector<at::Tensor> results, given;
-  const std::vector<at::Tensor> all = run_attend(arguments);
+  const std::vector<at::Tensor> all = op.run(arguments);
   for (size_t i = 0; i < all.size(); ++i) {
     const std::optional<at::Tensor> grad = grads[i];
     if (!grad) continue;
@@ -58,11 +60,18 @@ void attend_backward(const c10::OperatorHandle&, torch::jit::Stack* stack) {
   torch::jit::push(*stack, std::move(gradients));
 }
 
+template <const Operator& op>
+void add_kernels(torch::Library& library) {
+  library.impl(op.name, torch::CppFunction::makeFromBoxedFunction<&run_without_gradient<op>>());
+  library.impl(op.backward, torch::CppFunction::makeFromBoxedFunction<&run_backward<op>>());
+}
+
 }  // namespace
 }  // namespace fovea::registered
 
 TORCH_LIBRARY_IMPL(fovea, CompositeExplicitAutograd, m) {
   using namespace fovea::registered;
-  m.impl("attend", torch::CppFunction::makeFromBoxedFunction<&attend_without_gradient>());
-  m.impl("attend_backward", torch::CppFunction::makeFromBoxedFunction<&attend_backward>());
+  add_kernels<kAttend>(m);
+  add_kernels<kAdditiveAttend>(m);
+  add_kernels<kAttendPaged>(m);
 }

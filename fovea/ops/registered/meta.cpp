@@ -1,0 +1,45 @@
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
+
+#include <utility>
+#include <vector>
+
+#include "fovea/ops/registered/operators.h"
+
+namespace fovea::registered {
+namespace {
+
+template <const Operator& op>
+void shapes(const c10::OperatorHandle& handle, torch::jit::Stack* stack) {
+  torch::jit::push(*stack, op.shapes(torch::jit::pop(*stack, handle.schema().arguments().size())));
+}
+
+template <const Operator& op>
+void backward_shapes(const c10::OperatorHandle& handle, torch::jit::Stack* stack) {
+  const Arguments arguments = torch::jit::pop(*stack, handle.schema().arguments().size());
+  const auto wanted = arguments[1].toBoolList();  // after the gradients of the results
+  std::vector<at::Tensor> gradients;
+  for (size_t i = 0; i < op.differentiable; ++i) {
+    if (!wanted[i]) continue;
+    const at::Tensor input = arguments[2 + i].toTensor();
+    gradients.push_back(at::empty_symint(input.sym_sizes(), input.options().requires_grad(false)));
+  }
+  torch::jit::push(*stack, std::move(gradients));
+}
+
+template <const Operator& op>
+void add_shapes(torch::Library& library) {
+  library.impl(op.name, torch::CppFunction::makeFromBoxedFunction<&shapes<op>>());
+  library.impl(op.backward, torch::CppFunction::makeFromBoxedFunction<&backward_shapes<op>>());
+}
+
+}  // namespace
+}  // namespace fovea::registered
+
+TORCH_LIBRARY_IMPL(fovea, Meta, m) {
+  using namespace fovea::registered;
+  add_shapes<kAttend>(m);
+  add_shapes<kAdditiveAttend>(m);
+  add_shapes<kAttendPaged>(m);
+}

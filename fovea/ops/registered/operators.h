@@ -1,0 +1,38 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
+
+#include <string>
+#include <vector>
+
+// attend() and its kin as operators of torch's dispatcher, for Python. An operator is described here once;
+// what they share is made of that: kernels.cpp what runs, meta.cpp shapes alone, autograd.cpp gradients,
+// library.cpp the registration.
+
+namespace fovea::registered {
+
+/// As the dispatcher passes them, in the order of the schema.
+using Arguments = std::vector<c10::IValue>;
+
+struct Operator {
+  /// With the library's: "fovea::attend". The one that computes its gradients ends in "_backward".
+  const char* name;
+  const char* backward;
+  /// Arguments that a gradient can reach: the first so many.
+  size_t differentiable;
+  /// The results. Throws c10::ValueError where the function behind it throws Error (usage).
+  std::vector<at::Tensor> (*run)(const Arguments&);
+  /// Their shapes and types, as tensors without numbers. Sizes may be symbols.
+  std::vector<at::Tensor> (*shapes)(const Arguments&);
+  /// Which of them have gradients.
+  std::vector<bool> (*have_gradients)(const Arguments&);
+};
+
+extern const Operator kAttend, kAdditiveAttend, kAttendPaged;
+
+/// Between the parentheses of the schemas.
+std::string attend_arguments();
+std::string additive_attend_arguments();
+std::string attend_paged_arguments();
+
+}  // namespace fovea::registered
