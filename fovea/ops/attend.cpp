@@ -4,6 +4,7 @@
 #include "fovea/ops/attend_composed.h"
 #include "fovea/ops/attend_decode.h"
 #include "fovea/ops/attend_fused.h"
+#include "fovea/ops/attend_sdpa.h"
 #include "fovea/ops/attend_similarity.h"
 #include "fovea/ops/choice.h"
 
@@ -13,6 +14,7 @@ namespace {
 constexpr Implementation<at::Tensor, at::Tensor, at::Tensor> kImplementations[] = {
     {"decode", why_not_decode, attend_decode},
     {"fused", why_not_fused, attend_fused},
+    {"sdpa", why_not_sdpa, attend_sdpa},
     {"composed", nothing_against, attend_composed},
 };
 

@@ -1,7 +1,6 @@
 #include "fovea/ops/attend_composed.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/isnan.h>
 #include <ATen/ops/matmul.h>
@@ -17,23 +16,6 @@
 
 namespace fovea {
 namespace {
-
-TensorAt positions(const at::Tensor& scores) {
-  const auto index = scores.options().dtype(at::kLong).requires_grad(false);
-  return {at::arange(scores.size(2), index).unsqueeze(1), at::arange(scores.size(3), index).unsqueeze(0),
-          at::arange(scores.size(0), index).view({-1, 1, 1, 1}),
-          at::arange(scores.size(1), index).view({1, -1, 1, 1})};
-}
-
-// true = may attend; undefined when all may.
-at::Tensor allowed_pairs(const FunctorList& functors, const TensorAt& at) {
-  at::Tensor allowed;
-  for (const auto& step : functors) {
-    const at::Tensor seen = step->allowed(at);
-    if (seen.defined()) allowed = allowed.defined() ? allowed & seen : seen;
-  }
-  return allowed;
-}
 
 at::Tensor repeat_heads(const at::Tensor& t, int64_t heads) {
   return t.size(1) == heads ? t : t.repeat_interleave(heads / t.size(1), 1);
@@ -80,7 +62,7 @@ at::Tensor finite_product(const at::Tensor& t, const at::Tensor& factors) {
 
 AttendResult attend_scores(at::Tensor scores, const at::Tensor& v, const AttendOptions& options,
                            const FunctorList& functors) {
-  const TensorAt at = positions(scores);
+  const TensorAt at = positions_of(scores, scores.sizes());
   for (const auto& step : functors) scores = step->score(scores, at);
   const at::Tensor allowed = allowed_pairs(functors, at);
   at::Tensor weights = normalise(options.normaliser, scores, allowed);

@@ -1,5 +1,6 @@
 #include "fovea/ops/call_functors.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 
 #include <algorithm>
@@ -113,6 +114,23 @@ FunctorList call_functors(const at::Tensor& q, const at::Tensor& k, const Attend
   }
   if (options.mask) list.push_back(std::make_shared<DenseMaskFunctors>(*options.mask, n, m));
   return list;
+}
+
+TensorAt positions_of(const at::Tensor& like, at::IntArrayRef scores) {
+  const auto up_to = [&](int64_t dim) {
+    return at::arange(scores[dim], like.options().dtype(at::kLong).requires_grad(false));
+  };
+  return {up_to(2).unsqueeze(1), up_to(3).unsqueeze(0), up_to(0).view({-1, 1, 1, 1}),
+          up_to(1).view({1, -1, 1, 1})};
+}
+
+at::Tensor allowed_pairs(const FunctorList& functors, const TensorAt& at) {
+  at::Tensor allowed;
+  for (const auto& step : functors) {
+    const at::Tensor seen = step->allowed(at);
+    if (seen.defined()) allowed = allowed.defined() ? allowed & seen : seen;
+  }
+  return allowed;
 }
 
 }  // namespace fovea

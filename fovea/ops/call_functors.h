@@ -15,4 +15,10 @@ using FunctorList = std::vector<std::shared_ptr<const AttendFunctors>>;
 FunctorList call_functors(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options,
                           Tiles tiles);
 
+/// Of all pairs of scores (B, H, N, M), on the device of `like`.
+TensorAt positions_of(const at::Tensor& like, at::IntArrayRef scores);
+
+/// Broadcastable to (B, H, N, M), true = may attend; undefined when all may.
+at::Tensor allowed_pairs(const FunctorList& functors, const TensorAt& at);
+
 }  // namespace fovea

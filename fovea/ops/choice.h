@@ -46,7 +46,7 @@ AttendChoice explain_choice(const Implementation<Tensors...> (&implementations)[
 }
 
 /// For FOVEA_VERBOSE=dispatch, one line on stderr: `fovea: attend q (1, 2, 5, 8) float cpu, k (1, 2, 5, 8)
-/// float cpu: composed; not fused: the weights are asked for`.
+/// float cpu: fused; not decode: so many queries are quicker in tiles`.
 void report_choice(const char* op, const at::Tensor& q, const at::Tensor& k, const AttendChoice& choice);
 
 /// Runs the implementation of explain_choice(), without building its texts unless they are to be reported.

@@ -173,7 +173,7 @@ TEST(AttendBackward, IsWhatAttendRuns) {
   out.sum().backward();
   EXPECT_TRUE(v.grad().defined());
   EXPECT_FALSE(q.grad().defined());
-  EXPECT_EQ(attend_choice(q.slice(2, 0, 50), k.slice(2, 0, 50), v.slice(2, 0, 50)).refusals.back(),
+  EXPECT_EQ(attend_choice(q.slice(2, 0, 50), k.slice(2, 0, 50), v.slice(2, 0, 50)).refusals[1],
             "fused: with gradients, the definition is faster at these lengths");
 }
 
