@@ -5,7 +5,7 @@
 #include <torch/nn/init.h>
 #include <torch/nn/modules/container/modulelist.h>
 
-#include "fovea/nn/attention/registry.h"
+#include "fovea/nn/attention/mechanism.h"
 #include "fovea/nn/init.h"
 
 namespace fovea::models {
@@ -44,7 +44,7 @@ void check(const VitConfig& c) {
   for (double rate : {c.drop_rate, c.pos_drop_rate, c.proj_drop_rate, c.attn_drop_rate, c.drop_path_rate}) {
     require(rate >= 0.0 && rate < 1.0, "vit", "every drop rate must be in [0, 1)", std::to_string(rate));
   }
-  nn::find_mechanism(c.attention);
+  nn::parse_mechanism(c.attention);
 }
 
 PatchEmbedImpl::PatchEmbedImpl(const VitConfig& c) {

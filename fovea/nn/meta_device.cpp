@@ -1,11 +1,14 @@
 #include "fovea/nn/meta_device.h"
 
+#include <ATen/ExpandUtils.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/stack.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/result_type.h>
 #include <torch/library.h>
 
 #include <optional>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -28,7 +31,7 @@ void create_on_meta(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   op.callBoxed(stack);
 }
 
-// Shapes of convolutions, batch norm and relu: libtorch knows them in Python only.
+// Shapes of what libtorch knows in Python only.
 at::Tensor convolution_shape(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>&,
                              at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation,
                              bool transposed, at::IntArrayRef output_padding, int64_t groups) {
@@ -51,10 +54,24 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> batch_norm_shape(
 
 at::Tensor same_shape(const at::Tensor& x) { return at::empty_like(x); }
 
+at::Tensor same_shape_bool(const at::Tensor& x) { return at::empty_like(x, at::kBool); }
+
+at::Tensor where_shape(const at::Tensor& condition, const at::Tensor& a, const at::Tensor& b) {
+  const auto shape = at::infer_size(at::infer_size(condition.sizes(), a.sizes()), b.sizes());
+  return a.new_empty(shape, a.options().dtype(at::result_type(a, b)));
+}
+
+at::Tensor index_select_shape(const at::Tensor& x, int64_t dim, const at::Tensor& index) {
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape[static_cast<size_t>(dim < 0 ? dim + x.dim() : dim)] = index.numel();
+  return x.new_empty(shape);
+}
+
 template <class Kernel>
-void add_missing(torch::Library& library, const char* name, Kernel* kernel) {
-  const auto op = c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
-  if (!op.hasKernelForDispatchKey(c10::DispatchKey::Meta)) library.impl(name, kernel);
+void add_missing(torch::Library& library, const char* name, Kernel* kernel, const char* overload = "") {
+  const auto op = c10::Dispatcher::singleton().findSchemaOrThrow(name, overload);
+  if (!op.hasKernelForDispatchKey(c10::DispatchKey::Meta))
+    library.impl(*overload ? (std::string(name) + "." + overload).c_str() : name, kernel);
 }
 
 // At the first use, not when the library is loaded.
@@ -66,6 +83,10 @@ void register_once() {
     add_missing(meta, "aten::convolution_overrideable", &convolution_shape);
     add_missing(meta, "aten::native_batch_norm", &batch_norm_shape);
     add_missing(meta, "aten::relu", &same_shape);
+    add_missing(meta, "aten::abs", &same_shape);
+    add_missing(meta, "aten::logical_not", &same_shape_bool);
+    add_missing(meta, "aten::where", &where_shape, "self");
+    add_missing(meta, "aten::index_select", &index_select_shape);
     return true;
   }();
   static_cast<void>(done);

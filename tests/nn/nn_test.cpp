@@ -143,6 +143,7 @@ TEST(SelfAttention, RefusesWhatItCannotBe) {
   };
   EXPECT_NE(refusal(5, "softmax").find("width 12, num_heads 5"), std::string::npos);
   EXPECT_NE(refusal(3, "sotfmax").find("Did you mean 'softmax'"), std::string::npos);
+  EXPECT_NE(refusal(3, "softmax:block=4").find("block needs a mask of blocks"), std::string::npos);
   EXPECT_EQ(refusal(3, "softmax"), "");
   EXPECT_TRUE(find_mechanism("softmax").exact);
 }

@@ -1,6 +1,7 @@
 #pragma once
 #include <string>
 
+#include "fovea/nn/attention/mechanism.h"
 #include "fovea/nn/layers.h"
 
 namespace fovea::nn {
@@ -12,14 +13,15 @@ struct SelfAttentionOptions {
   bool qkv_bias = true;
   /// Probability that a weight, a number of the output is dropped.
   double attn_drop = 0.0, proj_drop = 0.0;
-  /// A name of mechanism_entries().
+  /// As parse_mechanism() reads it.
   std::string attention = "softmax";
 };
 
 /// Multi-head self-attention.   out = proj(concat_h attend(q_h, k_h, v_h)), (q, k, v) = qkv(x)
 /// x (B, N, dim) -> (B, N, dim). Submodules `qkv` (dim -> 3 dim: q, k, v, each heads x head size) and `proj`,
-/// as timm names them. Throws fovea::Error (usage) if the heads do not divide dim, or on an unknown
-/// mechanism. O(N dim (N + dim)) time. Source: Vaswani et al. 2017, 3.2.2.
+/// as timm names them; additive attention has a parameter `w` (heads, head size). Throws fovea::Error (usage)
+/// if the heads do not divide dim, and on a mechanism that is unknown or needs a mask of blocks. O(N dim (N +
+/// dim)) time. Source: Vaswani et al. 2017, 3.2.2.
 class SelfAttentionImpl : public torch::nn::Module, public Costed, public SeesAll {
  public:
   explicit SelfAttentionImpl(const SelfAttentionOptions& options);
@@ -30,9 +32,11 @@ class SelfAttentionImpl : public torch::nn::Module, public Costed, public SeesAl
 
   Linear qkv{nullptr}, proj{nullptr};
   Dropout proj_drop{nullptr};
+  at::Tensor w;
 
  private:
   SelfAttentionOptions options_;
+  Mechanism mechanism_;
 };
 TORCH_MODULE(SelfAttention);
 
