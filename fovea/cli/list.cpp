@@ -34,8 +34,22 @@ ordered_json mechanisms_list() {
     rows.push_back({{"name", entry.name},
                     {"summary", entry.formula},
                     {"cost", entry.cost},
+                    {"path", entry.path},
+                    {"defaults", entry.defaults},
                     {"exact", entry.exact},
                     {"source", entry.paper}});
+  }
+  return rows;
+}
+
+ordered_json options_list() {
+  ordered_json rows = ordered_json::array();
+  for (const auto& option : nn::mechanism_options()) {
+    rows.push_back({{"name", option.name},
+                    {"summary", option.formula},
+                    {"value", option.value},
+                    {"cost", option.cost},
+                    {"source", option.paper}});
   }
   return rows;
 }
@@ -82,9 +96,10 @@ struct Kind {
   ordered_json (*rows)();
 };
 
-constexpr Kind kKinds[] = {
-    {"models", models_list}, {"mechanisms", mechanisms_list}, {"blocks", blocks_list},  {"tasks", tasks_list},
-    {"data", data_list},     {"explainers", explainers_list}, {"recipes", recipes_list}};
+constexpr Kind kKinds[] = {{"models", models_list},         {"mechanisms", mechanisms_list},
+                           {"options", options_list},       {"blocks", blocks_list},
+                           {"tasks", tasks_list},           {"data", data_list},
+                           {"explainers", explainers_list}, {"recipes", recipes_list}};
 
 std::vector<std::string> kind_names() {
   std::vector<std::string> names;
@@ -92,13 +107,24 @@ std::vector<std::string> kind_names() {
   return names;
 }
 
-std::string rows_text(const ordered_json& rows, const std::string& indent) {
+// What a row tells beside its summary, in the order of its keys.
+std::string details(const ordered_json& row) {
+  std::vector<std::string> texts;
+  for (const auto& [key, value] : row.items()) {
+    if (key == "name" || key == "summary" || !value.is_string() || value == "") continue;
+    texts.push_back(fmt::format("{}: {}", key, value.get<std::string>()));
+  }
+  return fmt::format("{}", fmt::join(texts, "; "));
+}
+
+std::string rows_text(const ordered_json& rows, const std::string& indent, bool detailed) {
   size_t width = 0;
   for (const auto& row : rows) width = std::max(width, row["name"].get<std::string>().size());
   std::string out;
   for (const auto& row : rows) {
     out += fmt::format("{}{:<{}}  {}\n", indent, row["name"].get<std::string>(), width,
                        row["summary"].get<std::string>());
+    if (detailed) out += fmt::format("{}{:<{}}  {}\n", indent, "", width, details(row));
   }
   return out;
 }
@@ -116,7 +142,8 @@ int run_list(const Call& call) {
   std::string text;
   for (const auto& [name, rows] : all.items()) {
     if (!wanted) text += (text.empty() ? "" : "\n") + name + "\n";
-    text += rows_text(rows, wanted ? "" : "  ");
+    const bool detailed = wanted && (name == "mechanisms" || name == "options");
+    text += rows_text(rows, wanted ? "" : "  ", detailed);
   }
   print(text);
   return 0;

@@ -26,6 +26,8 @@ TEST(Call, MisspellingsNameTheNearest) {
       {{"summary", "resnt20"}, "'resnet20'"},
       {{"summary", "resnet20", "--set", "num_clases=3"}, "'num_classes'"},
       {{"run", "mechanism", "sofmax"}, "'softmax'"},
+      {{"run", "mechanism", "softmax:casual=true"}, "'causal'"},
+      {{"run", "mechanism", "softmax:normaliser=sigmod"}, "'sigmoid'"},
       {{"completion", "bsh"}, "'bash'"},
       {{"train", "classify", "--model", "resnet8", "--data", "fashon_mnist", "--print-config"},
        "'fashion_mnist'"},
@@ -74,7 +76,8 @@ TEST(Call, VersionIsOneLine) {
 
 TEST(Call, ListsParse) {
   const auto all = run_fovea({"list", "--json"}).json();
-  for (const char* kind : {"models", "mechanisms", "blocks", "tasks", "data", "explainers", "recipes"}) {
+  for (const char* kind :
+       {"models", "mechanisms", "options", "blocks", "tasks", "data", "explainers", "recipes"}) {
     ASSERT_TRUE(all.contains(kind)) << kind;
     const auto one = run_fovea({"list", kind, "--json"}).json();
     EXPECT_EQ(one[kind], all[kind]);

@@ -232,6 +232,77 @@ TEST(Run, MechanismIsAttention) {
   EXPECT_NEAR(values[1], (4 * 1 + 8 * 3) / 4.0, 1e-5);
 }
 
+// One query over three keys of equal score, whose values tell how many are seen.
+TEST(Run, MechanismTakesOptionsAndTensors) {
+  const TemporaryFolder work;
+  const std::string in = (work / "in.safetensors").string(), out = (work / "out.safetensors").string();
+  const auto result = [&](const std::string& mechanism, std::map<std::string, FloatTensor> tensors,
+                          const std::vector<std::string>& more = {}) {
+    tensors["q"] = {{1, 1, 1, 1}, {0}};
+    tensors["k"] = {{1, 1, 3, 1}, {0, 0, 0}};
+    tensors["v"] = {{1, 1, 3, 1}, {4, 8, 12}};
+    write_tensors(in, tensors);
+    std::vector<std::string> words = {"run", "mechanism", mechanism, "--input", in, "--output", out};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto ended = run_fovea(words);
+    EXPECT_EQ(ended.exit_code, 0) << ended.err;
+    return read_tensors(out).at("out").values.at(0);
+  };
+  EXPECT_FLOAT_EQ(result("softmax", {}), 8);
+  EXPECT_FLOAT_EQ(result("softmax:causal=bottom_right,window_right=1", {}), 6);
+  EXPECT_FLOAT_EQ(result("local:window=1", {}), 6);
+  EXPECT_FLOAT_EQ(result("sigmoid:sigmoid_bias=0,softcap=30", {}), 12);
+  EXPECT_FLOAT_EQ(result("softmax_sink", {}), 6);
+  EXPECT_NEAR(result("softmax", {{"bias", {{1, 3}, {0, 0, std::log(2.0F)}}}}), (4 + 8 + 2 * 12) / 4.0, 1e-5);
+  const std::string weights = (work / "w.safetensors").string();
+  write_tensors(weights, {{"sinks", {{1}, {std::log(3.0F)}}}});
+  EXPECT_NEAR(result("softmax_sink", {}, {"--weights", weights}), 4, 1e-5);
+  write_tensors(weights, {{"w", {{1}, {2}}}});
+  EXPECT_FLOAT_EQ(result("additive:causal=true", {}, {"--weights", weights}), 4);
+}
+
+TEST(Run, MechanismNamesWhatDoesNotFit) {
+  const TemporaryFolder work;
+  const std::string in = (work / "in.safetensors").string(), out = (work / "out.safetensors").string();
+  const FloatTensor one = {{1, 1, 1, 1}, {0}};
+  const auto expect = [&](const std::string& mechanism, const std::map<std::string, FloatTensor>& more,
+                          int code, const std::string& part) {
+    std::map<std::string, FloatTensor> tensors = {{"q", one}, {"k", one}, {"v", one}};
+    tensors.insert(more.begin(), more.end());
+    write_tensors(in, tensors);
+    const auto ended = run_fovea({"run", "mechanism", mechanism, "--input", in, "--output", out});
+    EXPECT_EQ(ended.exit_code, code) << ended.err;
+    EXPECT_TRUE(ended.is_one_line_with({part})) << ended.err;
+    EXPECT_FALSE(fs::exists(out));
+  };
+  expect("softmax", {{"mas", one}}, 3, "Did you mean 'mask'?");
+  expect("softmax", {{"bias", {{2, 2}, {0, 0, 0, 0}}}}, 3, "broadcastable");
+  expect("softmax", {{"query_segments", one}}, 3, "'key_segments' is missing");
+  expect("softmax:block=2", {}, 3, "block_mask and the option block go together");
+  expect("additive", {}, 2, "'additive' has the parameter w");
+  expect("softmax:window=x", {}, 2, "window must be a whole number");
+}
+
+TEST(List, MechanismsSayWhatTheyAreAndCost) {
+  const auto listed = run_fovea({"list", "mechanisms", "--json"}).json()["mechanisms"];
+  ASSERT_GT(listed.size(), 5u);
+  for (const auto& row : listed) {
+    for (const char* key : {"name", "summary", "cost", "path", "source"}) {
+      EXPECT_FALSE(row[key].get<std::string>().empty()) << row << key;
+    }
+  }
+  const auto text = run_fovea({"list", "mechanisms"}).out;
+  EXPECT_NE(text.find("path: decode, fused"), std::string::npos) << text;
+  const auto options = run_fovea({"list", "options"}).out;
+  EXPECT_NE(options.find("value: false, true, bottom_right"), std::string::npos) << options;
+}
+
+TEST(Run, ListWeightsNamesThem) {
+  EXPECT_EQ(run_fovea({"run", "mechanism", "additive", "--list-weights"}).out, "w\n");
+  const auto sink = run_fovea({"run", "mechanism", "softmax_sink", "--list-weights", "--json"});
+  EXPECT_EQ(sink.json()["weights"], std::vector<std::string>{"sinks"});
+}
+
 TEST(Run, AMechanismWithoutWeightsSaysSo) {
   const auto ended = run_fovea({"run", "mechanism", "softmax", "--list-weights"});
   EXPECT_EQ(ended.exit_code, 0);
