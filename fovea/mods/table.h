@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "fovea/core/isa_target.h"
 #include "fovea/mods/simd.h"
 
 namespace fovea {
@@ -38,15 +39,14 @@ T load(const Table<T>& table, int64_t index) {
   FOVEA_GATHER(lanes, attributes, Floats, float) \
   FOVEA_GATHER(lanes, attributes, Ints, int32_t)
 FOVEA_GATHERS(4, )
-FOVEA_GATHERS(8, __attribute__((target("avx2,fma"))))
+FOVEA_GATHERS(8, FOVEA_TARGET_AVX2)
 #undef FOVEA_GATHERS
 #undef FOVEA_GATHER
 
 // The same by one instruction: a vector that was stored lane by lane would have to be waited for.
 #define FOVEA_GATHER_16(Vector, T, gather, store, zeros)                                                   \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))) static inline __attribute__((unused))  \
-  simd::Vector<16>                                                                                         \
-  load(const Table<T>& table, simd::Ints<16> index) {                                                      \
+  FOVEA_TARGET_AVX512 static inline __attribute__((unused)) simd::Vector<16> load(const Table<T>& table,   \
+                                                                                  simd::Ints<16> index) {  \
     const __m512i given = _mm512_loadu_si512(index.x);                                                     \
     const int64_t end = table.size < INT32_MAX ? table.size : INT32_MAX;                                   \
     const __mmask16 inside = _mm512_cmplt_epu32_mask(given, _mm512_set1_epi32(static_cast<int32_t>(end))); \
@@ -81,8 +81,8 @@ struct TableSums {
     for (int i = 0; i < lanes; ++i) column[i] += value.x[i];                                                \
   }
 FOVEA_ADD(4, )
-FOVEA_ADD(8, __attribute__((target("avx2,fma"))))
-FOVEA_ADD(16, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))))
+FOVEA_ADD(8, FOVEA_TARGET_AVX2)
+FOVEA_ADD(16, FOVEA_TARGET_AVX512)
 #undef FOVEA_ADD
 
 }  // namespace fovea

@@ -10,13 +10,15 @@
 #include <limits>
 #include <variant>
 
+#include "fovea/ops/attend_similarity.h"
 #include "fovea/ops/call_functors.h"
 
 namespace fovea {
 namespace {
 
 bool has_biases(const AttendOptions& options) {
-  return options.bias || options.alibi_slopes || options.relative_table;
+  return options.bias || options.alibi_slopes || options.relative_table || options.relative_grid ||
+         options.relative_keys;
 }
 
 bool has_masks(const AttendOptions& options) {
@@ -29,7 +31,7 @@ bool is_causal_alone(const AttendOptions& options) {
   return options.causal == CausalAlignment::top_left && !has_masks(options) && !has_biases(options);
 }
 
-bool all_finite(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+bool operands_are_finite(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   const auto finite = [](const at::Tensor& t) { return at::isfinite(t).all(); };
   return (finite(q) & finite(k) & finite(v)).item<bool>();
 }
@@ -62,6 +64,7 @@ std::optional<std::string_view> why_not_in_sdpa(const at::Tensor& q, const at::T
                                                 const AttendOptions& options) {
   if (q.layout() != at::kStrided) return "the tensors are not plain tensors";
   if (q.numel() == 0 || k.numel() == 0 || v.numel() == 0) return "a tensor is empty";
+  if (std::holds_alternative<Gaussian>(options.similarity)) return "the score is Gaussian";
   if (options.functors) return "it takes no functors";
   if (options.softcap) return "it has no soft cap";
   if (options.dropout_p > 0.0) return "its dropout has another generator";
@@ -71,7 +74,7 @@ std::optional<std::string_view> why_not_in_sdpa(const at::Tensor& q, const at::T
   const bool half = q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
   if (half && has_biases(options)) return "it would add biases in a half type";
   if (!has_masks(options) && options.causal == CausalAlignment::none) return std::nullopt;
-  if (!all_finite(q, k, v)) return "it lets hidden NaN and infinity through";
+  if (!operands_are_finite(q, k, v)) return "it lets hidden NaN and infinity through";
   return std::nullopt;
 }
 
@@ -80,7 +83,8 @@ AttendResult attend_sdpa(const at::Tensor& q, const at::Tensor& k, const at::Ten
   // Autocast would round what the definition does not.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const auto run = [&](const std::optional<at::Tensor>& mask, bool causal) {
-    return at::scaled_dot_product_attention(q, k, v, mask, /*dropout_p=*/0.0, causal, options.scale,
+    return at::scaled_dot_product_attention(q, k, v, mask, /*dropout_p=*/0.0, causal,
+                                            product_scale(q, options),
                                             /*enable_gqa=*/q.size(1) != k.size(1));
   };
   if (is_causal_alone(options)) return {run(std::nullopt, true), {}, {}};

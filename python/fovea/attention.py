@@ -11,24 +11,31 @@ import fovea.library  # noqa: F401 (registers torch.ops.fovea)
 from fovea.observations import Observation, asked_for
 
 _CAUSAL = {False: "none", True: "top_left", "bottom_right": "bottom_right"}
-# Options of two, and their names in the schema.
-_PAIRS = {
+# Options of several parts, and their names in the schema.
+_PARTS = {
     "window": ("window_left", "window_right"),
     "segment_ids": ("query_segments", "key_segments"),
     "block_mask": ("block_mask", "block_size"),
+    "relative_grid": ("grid_table", "grid_height", "grid_width"),
 }
+# Numbers, or one for each head.
+_PER_HEAD = ("cosine", "gaussian")
 
 
 class AttendOptions(TypedDict, total=False):
     """Keyword arguments of `attend`, whose documentation tells what they do."""
 
     scale: float | None
+    cosine: float | Tensor | None
+    gaussian: float | Tensor | None
     causal: bool | str
     window: tuple[int | None, int | None] | None
     alibi_slopes: Tensor | None
     bias: Tensor | None
     mask: Tensor | None
     relative_table: Tensor | None
+    relative_grid: tuple[Tensor, int, int] | None
+    relative_keys: Tensor | None
     key_lengths: Tensor | None
     segment_ids: tuple[Tensor, Tensor] | None
     cu_seqlens_q: Tensor | None
@@ -57,12 +64,17 @@ def attend(
     definition. A query that may see no key gives 0. What a query may not see has no influence on it, NaN included.
 
     scale=None          factor on q.k; 1 / sqrt(D) when None
+    cosine=None         a number or (H): scores are cosine_h q.k / (|q| |k|), as in Swin v2; has a gradient
+    gaussian=None       a number or (H), the width: scores are -|q - k|^2 / (2 gaussian_h^2); has a gradient
     causal=False        True: key j <= query i; "bottom_right": j <= i + M - N
     window=None         (left, right), both inclusive: i - left <= j <= i + right; None is no bound
     alibi_slopes=None   (H) or (B, H): adds -slope |i - j|; has a gradient
     bias=None           added to the scores, broadcastable to (B, H, N, M); has a gradient
     mask=None           boolean, broadcastable to (B, H, N, M): True = may attend
     relative_table=None (H|1, 2R + 1): adds table[h, R + clamp(j - i, -R, R)]; has a gradient
+    relative_grid=None  (table, height, width), N = M = height width, table (H|1, (2 height - 1)(2 width - 1)): a number for
+                        each difference of rows and columns, as Swin's transposed; has a gradient
+    relative_keys=None  (H|1, 2R + 1, D): adds scale q_i.relative_keys[h, R + clamp(j - i, -R, R)]; has a gradient
     key_lengths=None    (B), integers: keys before the length of their batch entry
     segment_ids=None    (B, N) and (B, M), integers: keys of the query's own segment, such as a document
     cu_seqlens_q=None, cu_seqlens_k=None
@@ -143,9 +155,12 @@ def _call(name, tensors, options):
         )
     if arguments.get("dropout_p", 0.0) > 0.0 and arguments.get("seed") is None:
         arguments["seed"] = int(torch.randint(2**62, ()))
-    for pair, parts in _PAIRS.items():
-        if (given := arguments.pop(pair, None)) is not None:
+    for option, parts in _PARTS.items():
+        if (given := arguments.pop(option, None)) is not None:
             arguments.update(zip(parts, given, strict=True))
+    for option in _PER_HEAD:
+        if isinstance(number := arguments.get(option), (int, float)):
+            arguments[option] = torch.tensor(float(number), dtype=torch.float64)
     observed, sizes = asked_for(arguments.pop("observe", ()))
     if arguments.pop("return_lse", False) and "lse" not in observed:
         observed.insert(0, "lse")

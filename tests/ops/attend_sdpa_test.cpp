@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fovea/ops/attend_composed.h"
+#include "fovea/ops/attend_similarity.h"
 #include "tests/ops/attend_cases.h"
 
 // On the CPU, where PyTorch's function is the same but for its kernels.
@@ -81,6 +82,21 @@ TEST(AttendSdpa, AFullyMaskedRowGivesZeroAndNoGradient) {
 }
 
 // What a mask hides may be NaN, and the function would spread it: the definition runs instead.
+TEST(AttendSdpa, CosineGridAndRelativeKeys) {
+  const Operands t = test::make_operands({2, 2, 2, 12, 12, 8, 8, at::kDouble, "contiguous", "none"});
+  AttendOptions cosine, grid, keys;
+  cosine.similarity = Cosine{4.0};
+  grid.relative_grid = AttendGrid{at::randn({2, 5 * 7}, at::kDouble), 3, 4};
+  keys.relative_keys = at::randn({2, 9, 8}, at::kDouble);
+  for (const AttendOptions& options : {cosine, grid, keys}) {
+    with_operands(t.q, t.k, options, [&](const at::Tensor& q, const at::Tensor& k) {
+      EXPECT_FALSE(why_not_in_sdpa(q, k, t.v, options));
+      EXPECT_LT(difference(attend_sdpa(q, k, t.v, options).out, attend_composed(q, k, t.v, options).out),
+                1e-12);
+    });
+  }
+}
+
 TEST(AttendSdpa, LeavesHiddenNanToTheDefinition) {
   Operands t = test::make_operands({1, 2, 2, 9, 9, 8, 8, at::kFloat, "contiguous", "none"});
   AttendOptions plain, causal, masked;
@@ -108,6 +124,7 @@ TEST(AttendSdpa, SaysWhatItHasNoWordsFor) {
   };
   expect("", [](AttendOptions& o) { o.scale = 0.5; });
   expect("", [](AttendOptions& o) { o.window = AttendWindow{3, 0}; });
+  expect("the score is Gaussian", [](AttendOptions& o) { o.similarity = Gaussian{1.0}; });
   expect("it takes no functors", [](AttendOptions& o) { o.functors = bind(Identity{}, Causal()); });
   expect("it has no soft cap", [](AttendOptions& o) { o.softcap = 3.0; });
   expect("its dropout has another generator", [](AttendOptions& o) { o.dropout_p = 0.1; });

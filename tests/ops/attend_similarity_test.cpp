@@ -273,7 +273,7 @@ TEST(AttendSimilarity, WhatChangesScoresFurther) {
   }
   Tensors leaf = t;
   leaf[1] = t[1].detach().requires_grad_();
-  EXPECT_EQ(attend_choice(leaf[0], leaf[1], leaf[2], options).refusals.back(),
+  EXPECT_EQ(attend_choice(leaf[0], leaf[1], leaf[2], options).refusals[1],
             "fused: a Gaussian score that is changed further wants a gradient");
   expect_same([&](const Tensors& x) { return attend(x[0], x[1], x[2], options).out; }, exact, t, 1e-5,
               "capped");

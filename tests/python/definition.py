@@ -30,8 +30,42 @@ def hidden_pairs(
     return hidden
 
 
-def scores_of(q, k, *, scale=None, softcap=None, alibi_slopes=None, relative_table=None, bias=None):
-    scores = (q @ k.transpose(2, 3)) * (1 / math.sqrt(q.shape[3]) if scale is None else scale)
+def per_head(number):
+    return number.view(-1, 1, 1) if isinstance(number, torch.Tensor) else number
+
+
+def alike(q, k, scale, cosine, gaussian):
+    """(B, H, N, M)"""
+    if cosine is not None:
+        unit = lambda t: t / t.norm(dim=-1, keepdim=True)
+        return unit(q) @ unit(k).transpose(2, 3) * per_head(cosine)
+    if gaussian is not None:
+        return -(q[:, :, :, None] - k[:, :, None]).square().sum(-1) / (2 * per_head(gaussian) ** 2)
+    return (q @ k.transpose(2, 3)) * (1 / math.sqrt(q.shape[3]) if scale is None else scale)
+
+
+def by_grid(table, height, width):
+    """(H, N, N)"""
+    y, x = torch.arange(height * width) // width, torch.arange(height * width) % width
+    rows, columns = y[:, None] - y + height - 1, x[:, None] - x + width - 1
+    return table[:, rows * (2 * width - 1) + columns]
+
+
+def scores_of(
+    q,
+    k,
+    *,
+    scale=None,
+    cosine=None,
+    gaussian=None,
+    softcap=None,
+    alibi_slopes=None,
+    relative_table=None,
+    relative_grid=None,
+    relative_keys=None,
+    bias=None,
+):
+    scores = alike(q, k, scale, cosine, gaussian)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     apart = torch.arange(k.shape[2])[None, :] - torch.arange(q.shape[2])[:, None]
@@ -40,6 +74,12 @@ def scores_of(q, k, *, scale=None, softcap=None, alibi_slopes=None, relative_tab
     if relative_table is not None:
         furthest = relative_table.shape[1] // 2
         scores = scores + relative_table[:, furthest + apart.clamp(-furthest, furthest)]
+    if relative_grid is not None:
+        scores = scores + by_grid(*relative_grid)
+    if relative_keys is not None:
+        furthest = relative_keys.shape[1] // 2
+        near = relative_keys[:, furthest + apart.clamp(-furthest, furthest)]
+        scores = scores + torch.einsum("bhnd,hnmd->bhnm", q, near.expand(q.shape[1], -1, -1, -1)) / math.sqrt(q.shape[3])
     return scores if bias is None else scores + bias
 
 
@@ -70,7 +110,17 @@ def normalise(scores, hidden, normaliser="softmax", sinks=None, sigmoid_bias=Non
     return weights.masked_fill(empty, 0.0)
 
 
-SCORES = ("scale", "softcap", "alibi_slopes", "relative_table", "bias")
+SCORES = (
+    "scale",
+    "cosine",
+    "gaussian",
+    "softcap",
+    "alibi_slopes",
+    "relative_table",
+    "relative_grid",
+    "relative_keys",
+    "bias",
+)
 NORMALISER = ("normaliser", "sinks", "sigmoid_bias")
 
 

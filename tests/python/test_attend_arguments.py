@@ -53,13 +53,19 @@ def every_call(n, m):
     yield {"normaliser": "softmax_sink", "sinks": torch.tensor([0.5, -1.0]).requires_grad_(), "causal": True}
     yield {"normaliser": "sigmoid", "window": (20, 4)}
     yield {"normaliser": "sigmoid", "sigmoid_bias": -2.0, "key_lengths": lengths(m)}
+    yield {"cosine": 8.0}
+    yield {"cosine": torch.tensor([10.0, 3.0]).requires_grad_(), "window": (20, 4)}
+    yield {"gaussian": 2.0, "causal": True}
+    yield {"gaussian": torch.tensor([1.5, 3.0]).requires_grad_()}
+    yield {"relative_keys": (0.3 * torch.randn(2, 21, 16, generator=random)).requires_grad_()}
     yield {"bias": torch.randn(1, 2, n, m, generator=random).requires_grad_()}
     yield {"bias": torch.randn(2, 1, 1, m, generator=random).requires_grad_(), "window": (30, 30)}
 
 
 class Arguments(unittest.TestCase):
     def check(self, operands, arguments, limit):
-        inputs = operands + [a for a in arguments.values() if isinstance(a, torch.Tensor) and a.requires_grad]
+        parts = [p for a in arguments.values() for p in (a if isinstance(a, tuple) else (a,))]
+        inputs = operands + [p for p in parts if isinstance(p, torch.Tensor) and p.requires_grad]
         out = fovea.attend(*operands, **arguments)
         exact = attention(*map(in_double, operands), **{name: in_double(a) for name, a in arguments.items()})
         self.assertEqual(out.dtype, operands[0].dtype)
@@ -95,6 +101,12 @@ class Arguments(unittest.TestCase):
         for arguments in ({}, {"causal": True}, {"window": (20, 3), "alibi_slopes": slopes()}):
             with self.subTest(**arguments):
                 self.check(random_operands(300, 300, dtype=torch.bfloat16), arguments, 8e-3)
+
+    def test_grid(self):
+        for height, width in ((3, 5), (12, 17)):
+            table = torch.randn(2, (2 * height - 1) * (2 * width - 1)).requires_grad_()
+            n = height * width
+            self.check(random_operands(n, n), {"relative_grid": (table, height, width)}, 1e-5)
 
     def test_grouped_queries(self):
         operands = random_operands(200, 257, heads=6, kv_heads=2, d=24, dv=40)

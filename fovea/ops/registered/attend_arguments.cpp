@@ -18,6 +18,10 @@ enum Place : size_t {
   kBias,
   kRelativeTable,
   kSinks,
+  kCosine,
+  kGaussian,
+  kGridTable,
+  kRelativeKeys,
   kMask,
   kKeyLengths,
   kQuerySegments,
@@ -27,6 +31,8 @@ enum Place : size_t {
   kBlockMask,
   kBlockSize,
   kScale,
+  kGridHeight,
+  kGridWidth,
   kCausal,
   kWindowLeft,
   kWindowRight,
@@ -73,11 +79,32 @@ AttendNormaliser normaliser(const Arguments& a) {
   return found;
 }
 
+PerHead per_head(const at::Tensor& t, const Arguments& a) {
+  if (t.dim() != 0) return t;
+  if (t.requires_grad()) return t.expand({a[kQ].toTensor().size(1)});
+  return t.item<double>();
+}
+
+AttendSimilarity similarity(const Arguments& a) {
+  if (given(a, kCosine) && given(a, kGaussian)) {
+    throw usage_error("attend", "a score is a cosine or Gaussian; found both. Leave one of them out.");
+  }
+  if (given(a, kCosine)) return Cosine{per_head(a[kCosine].toTensor(), a)};
+  if (given(a, kGaussian)) return Gaussian{per_head(a[kGaussian].toTensor(), a)};
+  return ScaledDot{};
+}
+
 void read_scores(const Arguments& a, AttendOptions& options) {
+  options.similarity = similarity(a);
   options.scale = a[kScale].toOptional<double>();
   options.softcap = a[kSoftcap].toOptional<double>();
   options.alibi_slopes = tensor(a, kAlibiSlopes);
   options.relative_table = tensor(a, kRelativeTable);
+  if (given(a, kGridTable)) {
+    options.relative_grid =
+        AttendGrid{a[kGridTable].toTensor(), a[kGridHeight].toInt(), a[kGridWidth].toInt()};
+  }
+  options.relative_keys = tensor(a, kRelativeKeys);
   options.bias = tensor(a, kBias);
 }
 
@@ -98,10 +125,12 @@ void read_masks(const Arguments& a, AttendOptions& options) {
 }  // namespace
 
 const char* const kAttendOptions =
-    "Tensor? alibi_slopes=None, Tensor? bias=None, Tensor? relative_table=None, Tensor? sinks=None, *, "
+    "Tensor? alibi_slopes=None, Tensor? bias=None, Tensor? relative_table=None, Tensor? sinks=None, "
+    "Tensor? cosine=None, Tensor? gaussian=None, Tensor? grid_table=None, Tensor? relative_keys=None, *, "
     "Tensor? mask=None, Tensor? key_lengths=None, Tensor? query_segments=None, Tensor? key_segments=None, "
     "Tensor? cu_seqlens_q=None, Tensor? cu_seqlens_k=None, Tensor? block_mask=None, int? block_size=None, "
-    "float? scale=None, str causal='none', int? window_left=None, int? window_right=None, "
+    "float? scale=None, int? grid_height=None, int? grid_width=None, str causal='none', int? "
+    "window_left=None, int? window_right=None, "
     "float? softcap=None, str normaliser='softmax', float? sigmoid_bias=None, float dropout_p=0.0, "
     "int? seed=None, bool enable_gqa=False, str[]? observe=None, int? top_k=None, int[]? blocks=None, "
     "int[]? rows=None";

@@ -14,7 +14,7 @@
 namespace fovea::registered {
 
 /// q, k, v, alibi_slopes, bias, relative_table, sinks.
-constexpr size_t kAttendDifferentiable = 7;
+constexpr size_t kAttendDifferentiable = 11;
 
 /// Of the schema, after q, k and v.
 extern const char* const kAttendOptions;
