@@ -9,11 +9,12 @@
 
 #include "fovea/kernels/additive_args.h"
 #include "tests/ops/additive_cases.h"
+#include "tests/ops/expect_attend.h"
 
 namespace fovea {
 namespace {
 
-using test::AdditiveOperands, test::AttendCase;
+using test::AdditiveOperands, test::AttendCase, test::same_bits;
 
 double largest(const at::Tensor& t) { return t.numel() ? t.abs().max().item<double>() : 0.0; }
 
@@ -153,10 +154,6 @@ TEST(AdditiveFused, InfiniteNumbersSaturate) {
   EXPECT_NEAR(scores[1].item<float>(), -0.5, 1e-6);
   EXPECT_TRUE(std::isnan(scores[2].item<float>()));
   EXPECT_NEAR(swapped[0].item<float>(), 0.5, 1e-6);
-}
-
-bool same_bits(const at::Tensor& a, const at::Tensor& b) {
-  return a.sizes() == b.sizes() && at::equal(a.contiguous().view(at::kByte), b.contiguous().view(at::kByte));
 }
 
 TEST(AdditiveFused, TheLogSumExpAndItsGradient) {

@@ -25,6 +25,16 @@ inline double error(const at::Tensor& out, const at::Tensor& exact, const at::Te
   return ((out.to(at::kDouble) - exact).abs().max() / v.to(at::kDouble).abs().max()).item<double>();
 }
 
+/// The largest difference over the largest number.
+inline double relative_error(const at::Tensor& a, const at::Tensor& b) {
+  return ((a - b).abs().max() / b.abs().max()).item<double>();
+}
+
+/// |a - b| / |b| in the norm, in float64.
+inline double norm_error(const at::Tensor& a, const at::Tensor& b) {
+  return ((a.to(at::kDouble) - b.to(at::kDouble)).norm() / b.to(at::kDouble).norm()).item<double>();
+}
+
 inline bool same_bits(const at::Tensor& a, const at::Tensor& b) {
   return a.sizes() == b.sizes() && at::equal(a.contiguous().view(at::kByte), b.contiguous().view(at::kByte));
 }
