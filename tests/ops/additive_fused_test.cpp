@@ -49,7 +49,7 @@ void expect_right_gradients(const AdditiveOperands& t, const AttendOptions& opti
 
 void expect_right(const AttendCase& c, bool shared = false) {
   const auto t = test::make_additive_operands(c, shared);
-  const AttendOptions options = test::make_additive_options(c);
+  const AttendOptions options = test::make_options_without_dropout(c);
   if (std::min(c.queries, c.keys) >= 4) {
     ASSERT_EQ(additive_attend_choice(t[0], t[1], t[2], t[3], options).name, "fused") << c.name();
   }
@@ -182,7 +182,7 @@ TEST(AdditiveFused, TheSameBitsOnAnyNumberOfThreads) {
                               AttendCase{3, 2, 2, 140, 300, 24, 24, at::kBFloat16, "BTHD", "window"},
                               AttendCase{5, 4, 4, 40, 30, 8, 8, at::kFloat, "contiguous", "softcap"}}) {
     const auto t = test::make_additive_operands(c, /*shared=*/true);
-    const AttendOptions options = test::make_additive_options(c);
+    const AttendOptions options = test::make_options_without_dropout(c);
     const at::Tensor grad_out = at::randn({c.batch, c.heads, c.queries, c.value_dim});
     const auto all = [&](int threads) {
       at::set_num_threads(threads);

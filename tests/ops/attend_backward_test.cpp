@@ -9,6 +9,7 @@
 
 #include "fovea/ops/attend_fused.h"
 #include "tests/ops/attend_cases.h"
+#include "tests/ops/expect_attend.h"
 #include "tests/ops/user_functors.h"
 
 namespace fovea {
@@ -78,22 +79,15 @@ void expect_right(const AttendCase& c) {
 
 TEST(AttendBackward, EqualsTheDefinition) {
   at::manual_seed(21);
-  for (const auto& c : test::random_cases(scaled(100), 29, test::fused_names())) {
-    expect_right(c);
-    if (HasFatalFailure()) return;
-  }
+  test::for_each_case(test::random_cases(scaled(100), 29, test::fused_names()), expect_right);
 }
 
 TEST(AttendBackward, EveryFunctorWithEveryLayout) {
   at::manual_seed(22);
-  for (const auto& functors : test::fused_names()) {
-    for (const auto& layout : test::layouts()) {
-      expect_right({2, 2, 1, 290, 333, 24, 40, at::kFloat, layout, functors});
-      if (HasFatalFailure()) return;
-    }
-    expect_right({3, 4, 2, 130, 97, 40, 24, at::kBFloat16, "contiguous", functors});
-    if (HasFatalFailure()) return;
-  }
+  test::for_each_case(test::every_functor_with_every_layout(
+                          test::fused_names(), {2, 2, 1, 290, 333, 24, 40, at::kFloat, "", ""},
+                          {3, 4, 2, 130, 97, 40, 24, at::kBFloat16, "contiguous", ""}),
+                      expect_right);
 }
 
 // With peaked scores bfloat16 gradients are right only if delta comes from the unrounded output.

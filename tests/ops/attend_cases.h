@@ -182,6 +182,28 @@ inline AttendOptions make_options(const AttendCase& c) {
   return options;
 }
 
+/// attend_decode() and additive attention leave dropout to others.
+inline AttendOptions make_options_without_dropout(const AttendCase& c) {
+  AttendOptions options = make_options(c);
+  options.dropout_p = 0.0;
+  return options;
+}
+
+/// `wide` with every functor and layout, and `narrow` with every functor.
+inline std::vector<AttendCase> every_functor_with_every_layout(const std::vector<std::string>& functors,
+                                                               AttendCase wide, AttendCase narrow) {
+  std::vector<AttendCase> cases;
+  for (const auto& name : functors) {
+    wide.functors = narrow.functors = name;
+    for (const auto& layout : layouts()) {
+      wide.layout = layout;
+      cases.push_back(wide);
+    }
+    cases.push_back(narrow);
+  }
+  return cases;
+}
+
 /// `count` cases, each axis drawn by itself; the same for the same seed.
 inline std::vector<AttendCase> random_cases(int64_t count, uint64_t seed,
                                             const std::vector<std::string>& functors = functor_names()) {

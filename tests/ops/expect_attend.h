@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "fovea/ops/attend.h"
 #include "tests/ops/attend_cases.h"
@@ -40,6 +41,46 @@ inline bool same_bits(const at::Tensor& a, const at::Tensor& b) {
 }
 
 using Run = AttendResult (*)(const at::Tensor&, const at::Tensor&, const at::Tensor&, const AttendOptions&);
+
+/// check(c) for each case, up to the first that fails.
+template <class Check>
+void for_each_case(const std::vector<AttendCase>& cases, const Check& check) {
+  for (const auto& c : cases) {
+    check(c);
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+/// The case's output is that of the definition.
+inline void expect_right(Run run, const AttendCase& c, const AttendOptions& options) {
+  const Operands t = make_operands(c);
+  const at::Tensor out = run(t.q, t.k, t.v, options).out;
+  ASSERT_EQ(out.scalar_type(), c.type);
+  ASSERT_EQ(out.sizes(), (std::vector<int64_t>{c.batch, c.heads, c.queries, c.value_dim}));
+  ASSERT_LE(error(out, exact_attend(t, options), t.v), tolerance(c.type) + score_error(c)) << c.name();
+}
+
+/// Of float32 operands, under a causal mask.
+inline void expect_right_at_any_scale(Run run, const Operands& t, CausalAlignment causal) {
+  for (const double scale : {-0.5, 0.0, 1.5}) {
+    AttendOptions options;
+    options.scale = scale;
+    options.causal = causal;
+    EXPECT_LE(error(run(t.q, t.k, t.v, options).out, exact_attend(t, options), t.v), 6e-6) << scale;
+  }
+}
+
+/// Of a case in float32.
+inline void expect_right_lse(Run run, const AttendCase& c) {
+  const Operands t = make_operands(c);
+  AttendOptions options = make_options(c);
+  options.lse = true;
+  const at::Tensor got = run(t.q, t.k, t.v, options).lse;
+  const at::Tensor exact =
+      attend(t.q.to(at::kDouble), t.k.to(at::kDouble), t.v.to(at::kDouble), in_double(options)).lse;
+  ASSERT_EQ(got.sizes(), (std::vector<int64_t>{c.batch, c.heads, c.queries}));
+  EXPECT_TRUE(at::allclose(got.to(at::kDouble), exact, 1e-6, 4e-6)) << c.functors;
+}
 
 /// What is put into a value or a key, the same in every head.
 struct Spoilt {
