@@ -1,10 +1,10 @@
 #pragma once
 #include <cstddef>
 
-// The memory of this test program tells: all that torch's allocator and the kernels' buffers hand out is full of
-// bytes 0xff, which are NaN as float32, bfloat16 and float16, and stands between guards of the same bytes. What
-// reads memory before it is written, or outside its operands, gets NaN; guards are looked at when memory is given
-// back, and a changed one fails the test that runs.
+// The memory of this test program tells: all that torch's allocator and the kernels' buffers hand out is full
+// of bytes 0xff, which are NaN as float32, bfloat16 and float16, and stands between guards of the same bytes.
+// What reads memory before it is written, or outside its operands, gets NaN; guards are looked at when memory
+// is given back, and a changed one fails the test that runs.
 
 namespace fovea::test {
 
