@@ -12,7 +12,6 @@
 #include "fovea/core/isa.h"
 #include "tests/ops/attend_cases.h"
 #include "tests/ops/expect_attend.h"
-#include "tests/ops/user_functors.h"
 
 namespace fovea {
 namespace {
@@ -48,7 +47,7 @@ TEST(AttendFused, PeakedScores) {
     const at::Tensor out = attend_fused(t.q, t.k, t.v, {}).out;
     // A score of |s| errs by |s| 2^-22 or so, and its weight by as much.
     const double largest = (at::matmul(t.q, t.k.transpose(2, 3)).abs().max() / 8).item<double>();
-    EXPECT_LE(error(out, test::exact_attend(t, {}), t.v), 2e-6 + largest * 0x1p-22) << factor;
+    EXPECT_LE(error(out, test::exact_attend(t, {}), t.v.abs().max()), 2e-6 + largest * 0x1p-22) << factor;
   }
 }
 
@@ -56,19 +55,6 @@ TEST(AttendFused, ScalesOfAnySign) {
   at::manual_seed(14);
   const Operands t = test::make_operands({1, 2, 1, 70, 90, 16, 16, at::kFloat, "contiguous", "none"});
   test::expect_right_at_any_scale(attend_fused, t, CausalAlignment::top_left);
-}
-
-TEST(AttendFused, UserFunctorsNeedNoCompilerFlag) {
-  at::manual_seed(15);
-  const Operands t = test::make_operands({2, 3, 3, 130, 190, 32, 32, at::kFloat, "contiguous", "none"});
-  AttendOptions plain, optimised;
-  plain.functors = test::user_functors_plain();
-  optimised.functors = test::user_functors_optimised();
-  const at::Tensor exact = test::exact_attend(t, plain);
-  for (const auto* options : {&plain, &optimised}) {
-    ASSERT_EQ(why_not_fused(t.q, t.k, t.v, *options), std::nullopt);
-    EXPECT_LE(error(attend_fused(t.q, t.k, t.v, *options).out, exact, t.v), 6e-6);
-  }
 }
 
 TEST(AttendFused, TheSameBitsOnAnyNumberOfThreads) {

@@ -64,15 +64,22 @@ class GradientTerms {
     AttendOptions wanted = options_;
     wanted.weights = true;
     const AttendResult whole = attend(t_.q, t_.k, t_.v, wanted);
-    wanted.dropout_p = 0.0;
-    const at::Tensor kept = attend(t_.q, t_.k, t_.v, wanted).weights;
+    at::Tensor kept = whole.weights;
+    if (options_.dropout_p > 0.0) {
+      wanted.dropout_p = 0.0;
+      kept = attend(t_.q, t_.k, t_.v, wanted).weights;
+    }
     const at::Tensor v = t_.v.repeat_interleave(t_.q.size(1) / t_.v.size(1), 1);
+    output_sizes_ = at::matmul(whole.weights, v.abs());
     weights_ = whole.weights.square();
     by_output_ = (grad_out_ * whole.out).square().sum(-1, true);
     squares_ = weights_ * at::matmul(grad_out_.square(), v.square().transpose(2, 3));
     if (!std::holds_alternative<Sigmoid>(options_.normaliser))
       squares_ = squares_ + kept.square() * by_output_;
   }
+
+  /// sum_sizes() of the call.
+  const at::Tensor& output_sizes() const { return output_sizes_; }
 
   std::vector<at::Tensor> squares() {
     const int64_t heads = t_.q.size(1);
@@ -125,6 +132,7 @@ class GradientTerms {
   Operands t_;
   at::Tensor grad_out_;
   AttendOptions options_;
+  at::Tensor output_sizes_;
   at::Tensor weights_, by_output_, squares_;  // all squared
 };
 
@@ -137,10 +145,9 @@ inline double gradient_error(const at::Tensor& got, const at::Tensor& exact, con
 }
 
 /// float32: scores are sums of up to 256 products, weights and gradients sums of such, each to sqrt(256)
-/// 2^-24. float16 rounds the result, by 2^-11 at most and 2^-11 / sqrt(3) in the mean square of many numbers,
-/// a quarter more than which is allowed. bfloat16 rounds weights, their gradients and the result, each by
-/// 2^-9 at most; in the mean square of many, three times 2^-9 / sqrt(3) if independent: sqrt(3) 2^-9 /
-/// sqrt(3) = 2^-9, and a third more.
+/// 2^-24. Rounding errs by u at most, 2^-11 (float16) or 2^-8 (bfloat16) of a number, and by 0.39 u in the
+/// mean square of many. float16 rounds the result. bfloat16 rounds weights, their gradients and the result,
+/// which gives 0.39 sqrt(3) u = 2.6e-3 for sums over many, and up to 1.5 u was left for few.
 inline double gradient_tolerance(at::ScalarType type, int64_t length) {
   if (type == at::kFloat) return 3e-6;
   if (type == at::kHalf) return length >= 64 ? 3.5e-4 : 0x1p-11 + 3e-6;

@@ -32,11 +32,12 @@ at::Tensor gradient_of_output(const AttendCase& c) {
   return test::make_operand({c.batch, c.heads, c.queries, c.value_dim}, c.type, c.layout);
 }
 
-void expect_right_output(const at::Tensor& out, const at::Tensor& exact, const at::Tensor& v,
+void expect_right_output(const at::Tensor& out, const at::Tensor& exact, const at::Tensor& sizes,
                          const AttendCase& c, const char* path) {
   ASSERT_EQ(out.scalar_type(), c.type) << c.name();
   ASSERT_EQ(out.sizes(), exact.sizes()) << c.name();
-  ASSERT_LE(test::error(out, exact, v), test::tolerance(c.type) + test::score_error(c)) << c.name() << path;
+  ASSERT_LE(test::error(out, exact, sizes), test::tolerance(c.type) + test::score_error(c))
+      << c.name() << path;
 }
 
 // What attend() would run for inference and for training, whether or not it would for these sizes.
@@ -47,13 +48,14 @@ void expect_right_alone(const AttendCase& c) {
   ASSERT_EQ(why_not_fused(t.q, t.k, t.v, options), std::nullopt) << c.name();
   const Evaluated got = test::evaluate(attend_fused, t, grad_out, options),
                   exact = test::evaluate_exactly(t, grad_out, options);
-  expect_right_output(got.out, exact.out, t.v, c, " while training");
-  expect_right_output(attend_fused(t.q, t.k, t.v, options).out, exact.out, t.v, c, "");
+  test::GradientTerms terms(t, grad_out, options);
+  const at::Tensor& sizes = terms.output_sizes();
+  expect_right_output(got.out, exact.out, sizes, c, " while training");
+  expect_right_output(attend_fused(t.q, t.k, t.v, options).out, exact.out, sizes, c, "");
   if (c.queries <= 8 && options.dropout_p == 0.0 && std::holds_alternative<Softmax>(options.normaliser)) {
-    expect_right_output(attend_decode(t.q, t.k, t.v, options).out, exact.out, t.v, c, " by decode");
+    expect_right_output(attend_decode(t.q, t.k, t.v, options).out, exact.out, sizes, c, " by decode");
   }
-  test::expect_right_gradients(got.gradients, exact.gradients,
-                               test::GradientTerms(t, grad_out, options).squares(), c);
+  test::expect_right_gradients(got.gradients, exact.gradients, terms.squares(), c);
 }
 
 // (1, H, T, D) of each sequence as rows (sum of T, H, D).
@@ -71,7 +73,7 @@ at::Tensor offsets_of(const std::vector<at::Tensor>& sequences) {
 
 // What some sequences give: for each result and gradient, that of each sequence.
 struct Separate {
-  std::vector<at::Tensor> q, k, v, grad_out, out;
+  std::vector<at::Tensor> q, k, v, grad_out, out, sizes;
   std::vector<Gradients> gradients, squares;
 
   void add(const AttendCase& c, const AttendOptions& options) {
@@ -84,7 +86,9 @@ struct Separate {
     grad_out.push_back(grad);
     out.push_back(exact.out);
     gradients.push_back(exact.gradients);
-    squares.push_back(test::GradientTerms(t, grad, options).squares());
+    test::GradientTerms terms(t, grad, options);
+    sizes.push_back(terms.output_sizes());
+    squares.push_back(terms.squares());
   }
 
   // Rows of q, k and v stand behind each other; what all sequences teach adds up.
@@ -117,9 +121,9 @@ void expect_right_packed(AttendCase c) {
   };
   const Operands t{rows_of(parts.q), rows_of(parts.k), rows_of(parts.v)};
   const Evaluated got = test::evaluate(run, t, rows_of(parts.grad_out), options);
-  const at::Tensor exact = rows_of(parts.out);
-  expect_right_output(got.out, exact, t.v, c, " packed, while training");
-  expect_right_output(run(t.q, t.k, t.v, options).out, exact, t.v, c, " packed");
+  const at::Tensor exact = rows_of(parts.out), sizes = rows_of(parts.sizes);
+  expect_right_output(got.out, exact, sizes, c, " packed, while training");
+  expect_right_output(run(t.q, t.k, t.v, options).out, exact, sizes, c, " packed");
   test::expect_right_gradients(got.gradients, Separate::together(parts.gradients),
                                Separate::together(parts.squares), c);
 }
