@@ -11,7 +11,6 @@
 #include "tests/ops/attend_cases.h"
 #include "tests/ops/attend_gradients.h"
 #include "tests/ops/expect_attend.h"
-#include "tests/ops/user_functors.h"
 
 namespace fovea {
 namespace {
@@ -70,16 +69,6 @@ TEST(AttendBackward, ScalesOfAnySign) {
     options.scale = scale;
     options.causal = CausalAlignment::top_left;
     expect_right_for(c, test::make_operands(c), at::randn({1, 2, 70, 16}), options);
-  }
-}
-
-TEST(AttendBackward, UserFunctors) {
-  at::manual_seed(25);
-  const AttendCase c{2, 3, 3, 130, 190, 32, 32, at::kFloat, "contiguous", "none"};
-  for (const auto& functors : {test::user_functors_plain(), test::user_functors_optimised()}) {
-    AttendOptions options;
-    options.functors = functors;
-    expect_right_for(c, test::make_operands(c), at::randn({2, 3, 130, 32}), options);
   }
 }
 
