@@ -53,10 +53,12 @@ inline Evaluated evaluate_exactly(const Operands& t, const at::Tensor& grad_out,
 }
 
 /// Each gradient is a sum of terms: for v of w_ij g_i, g the gradient of the output; for the others of
-/// w_ij g_id v_jd x_ij and, but for sigmoids, p_ij g_id o_id x_ij, with w the weights after dropout, p those
-/// before it, o the output and x scale k_j for q, scale q_i for k, 1 for a bias and a table, |i - j| for
-/// slopes. Rounding each term by eps, independently, gives the sum an error of eps sqrt(sum of the terms'
-/// squares), also where the terms cancel, as those of a query with one key do. These sums, for each gradient.
+/// w_ij (g_i.v_j) x_ij and, but for sigmoids, p_ij w_im (g_i.v_m) x_ij for each key m, with w the weights
+/// after dropout, p those before it and x scale k_j for q, scale q_i for k, 1 for a bias and a table, |i - j|
+/// for slopes. Rounding each term by eps, independently, gives the sum an error of eps sqrt(sum of the terms'
+/// squares), also where the terms cancel, as those of a query with one key do. g_i.v_j is such a sum itself:
+/// its square is that or the sum of its products' squares, the larger. These sums of squares, for each
+/// gradient.
 class GradientTerms {
  public:
   GradientTerms(const Operands& given, const at::Tensor& grad_out, const AttendOptions& options)
@@ -72,8 +74,9 @@ class GradientTerms {
     const at::Tensor v = t_.v.repeat_interleave(t_.q.size(1) / t_.v.size(1), 1);
     output_sizes_ = at::matmul(whole.weights, v.abs());
     weights_ = whole.weights.square();
-    by_output_ = (grad_out_ * whole.out).square().sum(-1, true);
-    squares_ = weights_ * at::matmul(grad_out_.square(), v.square().transpose(2, 3));
+    squares_ = weights_ * at::maximum(at::matmul(grad_out_, v.transpose(2, 3)).square(),
+                                      at::matmul(grad_out_.square(), v.square().transpose(2, 3)));
+    by_output_ = squares_.sum(-1, true);
     if (!std::holds_alternative<Sigmoid>(options_.normaliser))
       squares_ = squares_ + kept.square() * by_output_;
   }
@@ -120,7 +123,7 @@ class GradientTerms {
     return at::sum_to(sums, options_.relative_table->sizes());
   }
 
-  // A sink's weight times g_id o_id of each query.
+  // A sink's weight times w_im (g_i.v_m) of each query.
   at::Tensor of_sink() const {
     AttendOptions options = options_;
     options.lse = true;
@@ -140,8 +143,9 @@ class GradientTerms {
 /// GradientTerms.
 inline double gradient_error(const at::Tensor& got, const at::Tensor& exact, const at::Tensor& squares) {
   if (exact.numel() == 0) return 0.0;
+  const double smallest = smallest_normal(got.scalar_type()) * std::sqrt(static_cast<double>(exact.numel()));
   const double size = std::max(exact.norm().item<double>(), std::sqrt(squares.sum().item<double>()));
-  return (got.to(at::kDouble) - exact).norm().item<double>() / std::max(size, 1e-30);
+  return (got.to(at::kDouble) - exact).norm().item<double>() / std::max(size, smallest);
 }
 
 /// float32: scores are sums of up to 256 products, weights and gradients sums of such, each to sqrt(256)

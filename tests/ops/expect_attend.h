@@ -26,11 +26,13 @@ inline double tolerance(at::ScalarType type) {
   return 6e-6 + (type == at::kHalf ? 0x1p-11 : 0.0);
 }
 
-/// The largest |out - exact| / sizes of all numbers. Below the type's smallest normal number its steps, and
-/// so the errors of rounding, get no smaller.
+/// The type's smallest normal number: below it steps, and so the errors of rounding, get no smaller.
+inline double smallest_normal(at::ScalarType type) { return type == at::kHalf ? 0x1p-14 : 0x1p-126; }
+
+/// The largest |out - exact| / sizes of all numbers.
 inline double error(const at::Tensor& out, const at::Tensor& exact, const at::Tensor& sizes) {
   if (out.numel() == 0) return 0.0;
-  const double smallest = out.scalar_type() == at::kHalf ? 0x1p-14 : 0x1p-126;
+  const double smallest = smallest_normal(out.scalar_type());
   return ((out.to(at::kDouble) - exact).abs() / sizes.to(at::kDouble).clamp_min(smallest))
       .max()
       .item<double>();
