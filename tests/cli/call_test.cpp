@@ -124,16 +124,18 @@ TEST(Call, CompletionScriptsAreSound) {
   }
 }
 
-TEST(Call, BashCompletesCommandsFlagsAndNames) {
+// What bash offers for the last of `words`.
+std::string complete(const std::string& words) {
   const TemporaryFolder work;
   write_text(work / "script", run_fovea({"completion", "bash"}).out);
-  const auto complete = [&](const std::string& words) {
-    const std::string out = (work / "out").string();
-    run_shell("bash", "-c 'source \"" + (work / "script").string() + "\"; COMP_WORDS=(" + words +
-                          "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _fovea; echo \"${COMPREPLY[@]}\"' > '" +
-                          out + "'");
-    return read_text(out);
-  };
+  const std::string out = (work / "out").string();
+  run_shell("bash", "-c 'source \"" + (work / "script").string() + "\"; COMP_WORDS=(" + words +
+                        "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _fovea; echo \"${COMPREPLY[@]}\"' > '" +
+                        out + "'");
+  return read_text(out);
+}
+
+TEST(Call, BashCompletesCommandsFlagsAndNames) {
   EXPECT_EQ(complete("fovea tr"), "train\n");
   EXPECT_EQ(complete("fovea train cl"), "classify\n");
   EXPECT_EQ(complete("fovea train classify --attention-b"), "--attention-block\n");
@@ -142,15 +144,6 @@ TEST(Call, BashCompletesCommandsFlagsAndNames) {
 }
 
 TEST(Call, BashCompletesKeysAndDataSets) {
-  const TemporaryFolder work;
-  write_text(work / "script", run_fovea({"completion", "bash"}).out);
-  const auto complete = [&](const std::string& words) {
-    const std::string out = (work / "out").string();
-    run_shell("bash", "-c 'source \"" + (work / "script").string() + "\"; COMP_WORDS=(" + words +
-                          "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _fovea; echo \"${COMPREPLY[@]}\"' > '" +
-                          out + "'");
-    return read_text(out);
-  };
   EXPECT_EQ(complete("fovea train classify --set epo"), "epochs=\n");
   EXPECT_EQ(complete("fovea train classify --set data.val"), "data.val_fraction=\n");
   EXPECT_EQ(complete("fovea train classify --set model.patch"), "model.patch_size=\n");

@@ -12,17 +12,14 @@
 
 #include "fovea/core/error.h"
 #include "tests/ops/additive_cases.h"
+#include "tests/ops/expect_attend.h"
 
 namespace fovea {
 namespace {
 
-using test::AdditiveOperands;
+using test::AdditiveOperands, test::relative_error;
 
 at::Tensor normal(at::IntArrayRef shape) { return at::randn(shape, at::kDouble); }
-
-double relative_error(const at::Tensor& a, const at::Tensor& b) {
-  return ((a - b).abs().max() / b.abs().max()).item<double>();
-}
 
 // The formula, one number at a time.
 at::Tensor by_loops(const AdditiveOperands& t, bool causal) {

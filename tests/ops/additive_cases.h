@@ -19,13 +19,6 @@ inline AdditiveOperands make_additive_operands(const AttendCase& c, bool shared 
   return {t.q, t.k, t.v, shared ? w[0].contiguous() : w};
 }
 
-/// Without dropout, which the kernel leaves to the definition.
-inline AttendOptions make_additive_options(const AttendCase& c) {
-  AttendOptions options = make_options(c);
-  options.dropout_p = 0.0;
-  return options;
-}
-
 /// `count` cases, each axis drawn by itself, with a definition that is small enough to run.
 inline std::vector<AttendCase> additive_cases(int64_t count, uint64_t seed) {
   Random random(seed);

@@ -9,11 +9,12 @@
 
 #include "fovea/kernels/additive_args.h"
 #include "tests/ops/additive_cases.h"
+#include "tests/ops/expect_attend.h"
 
 namespace fovea {
 namespace {
 
-using test::AdditiveOperands, test::AttendCase;
+using test::AdditiveOperands, test::AttendCase, test::same_bits;
 
 double largest(const at::Tensor& t) { return t.numel() ? t.abs().max().item<double>() : 0.0; }
 
@@ -48,7 +49,7 @@ void expect_right_gradients(const AdditiveOperands& t, const AttendOptions& opti
 
 void expect_right(const AttendCase& c, bool shared = false) {
   const auto t = test::make_additive_operands(c, shared);
-  const AttendOptions options = test::make_additive_options(c);
+  const AttendOptions options = test::make_options_without_dropout(c);
   if (std::min(c.queries, c.keys) >= 4) {
     ASSERT_EQ(additive_attend_choice(t[0], t[1], t[2], t[3], options).name, "fused") << c.name();
   }
@@ -155,10 +156,6 @@ TEST(AdditiveFused, InfiniteNumbersSaturate) {
   EXPECT_NEAR(swapped[0].item<float>(), 0.5, 1e-6);
 }
 
-bool same_bits(const at::Tensor& a, const at::Tensor& b) {
-  return a.sizes() == b.sizes() && at::equal(a.contiguous().view(at::kByte), b.contiguous().view(at::kByte));
-}
-
 TEST(AdditiveFused, TheLogSumExpAndItsGradient) {
   at::manual_seed(50);
   const auto t = test::make_additive_operands({1, 2, 2, 70, 90, 24, 16, at::kFloat, "contiguous", "none"});
@@ -185,7 +182,7 @@ TEST(AdditiveFused, TheSameBitsOnAnyNumberOfThreads) {
                               AttendCase{3, 2, 2, 140, 300, 24, 24, at::kBFloat16, "BTHD", "window"},
                               AttendCase{5, 4, 4, 40, 30, 8, 8, at::kFloat, "contiguous", "softcap"}}) {
     const auto t = test::make_additive_operands(c, /*shared=*/true);
-    const AttendOptions options = test::make_additive_options(c);
+    const AttendOptions options = test::make_options_without_dropout(c);
     const at::Tensor grad_out = at::randn({c.batch, c.heads, c.queries, c.value_dim});
     const auto all = [&](int threads) {
       at::set_num_threads(threads);

@@ -9,137 +9,71 @@
 
 #include "fovea/ops/attend_fused.h"
 #include "tests/ops/attend_cases.h"
-#include "tests/ops/user_functors.h"
+#include "tests/ops/attend_gradients.h"
+#include "tests/ops/expect_attend.h"
 
 namespace fovea {
 namespace {
 
-using test::AttendCase, test::Operands, test::scaled;
-using Gradients = std::vector<at::Tensor>;
+using test::AttendCase, test::Operands, test::Gradients, test::learned, test::norm_error, test::scaled;
 
-Operands learned(const Operands& t) {
-  return {t.q.detach().requires_grad_(), t.k.detach().requires_grad_(), t.v.detach().requires_grad_()};
+Gradients gradients(const Operands& t, const at::Tensor& grad_out, const AttendOptions& options) {
+  return test::evaluate(attend_fused, t, grad_out, options).gradients;
 }
 
-// Of q, k, v, and of what else the call learns.
-Gradients gradients(const Operands& given, const at::Tensor& grad_out, AttendOptions options) {
-  const Operands t = learned(given);
-  std::vector<at::Tensor> inputs = {t.q, t.k, t.v};
-  for (auto* other : test::learnable(options)) {
-    *other = other->detach().requires_grad_();
-    inputs.push_back(*other);
-  }
-  const auto run = t.q.scalar_type() == at::kDouble ? attend : attend_fused;
-  return torch::autograd::grad({run(t.q, t.k, t.v, options).out}, inputs, {grad_out});
-}
-
-Gradients exact_gradients(const Operands& t, const at::Tensor& grad_out, const AttendOptions& options) {
-  return gradients({t.q.to(at::kDouble), t.k.to(at::kDouble), t.v.to(at::kDouble)}, grad_out.to(at::kDouble),
-                   test::in_double(options));
-}
-
-// |a - b| / |b| in the norm. A gradient that is 0 but for rounding, as of a query with one key, is measured
-// against the largest of all.
-double error(const Gradients& got, const Gradients& exact, size_t i) {
-  double largest = 0;
-  for (const auto& g : exact) largest = std::max(largest, g.norm().item<double>());
-  const double size = std::max(exact[i].norm().item<double>(), 0.1 * largest);
-  return (got[i].to(at::kDouble) - exact[i]).norm().item<double>() / std::max(size, 1e-30);
-}
-
-// float32: sums of up to a thousand products, each to a few 2^-24. float16 rounds the result, by 2^-11 at
-// most and 3.5e-4 in the mean square. bfloat16 rounds weights, their gradients and the result, each by 2^-9
-// at most: together 2.5e-3 in the mean square where a gradient averages many roundings, and three times 2^-9
-// at most where it averages few; what a bias learns sums differences that nearly cancel, which shows the
-// rounding of the output's weights as well.
-double tolerance(at::ScalarType type, int64_t length, bool bias) {
-  if (bias && type == at::kBFloat16) return 4 * 0x1p-9;
-  if (type == at::kFloat) return 5e-6;
-  if (type == at::kHalf) return length >= 64 ? 3.5e-4 : 0x1p-11;
-  return length >= 512 ? 2.6e-3 : 3 * 0x1p-9;
+// A case with other operands or options.
+void expect_right_for(const AttendCase& c, const Operands& t, const at::Tensor& grad_out,
+                      const AttendOptions& options) {
+  test::expect_right_gradients(gradients(t, grad_out, options),
+                               test::evaluate_exactly(t, grad_out, options).gradients,
+                               test::GradientTerms(t, grad_out, options).squares(), c);
 }
 
 void expect_right(const AttendCase& c) {
   const Operands t = test::make_operands(c);
   const AttendOptions options = test::make_options(c);
-  const at::Tensor grad_out =
-      test::make_operand({c.batch, c.heads, c.queries, c.value_dim}, c.type, c.layout);
-  const Gradients got = gradients(t, grad_out, options), exact = exact_gradients(t, grad_out, options);
-  for (size_t i = 0; i < got.size(); ++i) {
-    ASSERT_EQ(got[i].sizes(), exact[i].sizes());
-    if (i < 3) {
-      ASSERT_EQ(got[i].scalar_type(), c.type);
-    }
-    ASSERT_LE(error(got, exact, i),
-              tolerance(c.type, std::min(c.queries, c.keys), i >= 3) + test::score_error(c))
-        << c.name() << " gradient of q, k, v, then bias, slopes, table, sink: number " << i;
-  }
+  expect_right_for(c, t, test::make_operand({c.batch, c.heads, c.queries, c.value_dim}, c.type, c.layout),
+                   options);
 }
 
 TEST(AttendBackward, EqualsTheDefinition) {
   at::manual_seed(21);
-  for (const auto& c : test::random_cases(scaled(100), 29, test::fused_names())) {
-    expect_right(c);
-    if (HasFatalFailure()) return;
-  }
+  test::for_each_case(test::random_cases(scaled(100), 29, test::fused_names()), expect_right);
 }
 
 TEST(AttendBackward, EveryFunctorWithEveryLayout) {
   at::manual_seed(22);
-  for (const auto& functors : test::fused_names()) {
-    for (const auto& layout : test::layouts()) {
-      expect_right({2, 2, 1, 290, 333, 24, 40, at::kFloat, layout, functors});
-      if (HasFatalFailure()) return;
-    }
-    expect_right({3, 4, 2, 130, 97, 40, 24, at::kBFloat16, "contiguous", functors});
-    if (HasFatalFailure()) return;
-  }
+  test::for_each_case(test::every_functor_with_every_layout(
+                          test::fused_names(), {2, 2, 1, 290, 333, 24, 40, at::kFloat, "", ""},
+                          {3, 4, 2, 130, 97, 40, 24, at::kBFloat16, "contiguous", ""}),
+                      expect_right);
 }
 
 TEST(AttendBackward, SimilaritiesAndRelativeKeys) {
   at::manual_seed(30);
-  for (const auto& c : test::random_cases(scaled(50), 31, test::product_names())) {
-    expect_right(c);
-    if (HasFatalFailure()) return;
-  }
+  test::for_each_case(test::random_cases(scaled(50), 31, test::product_names()), expect_right);
 }
 
 // With peaked scores bfloat16 gradients are right only if delta comes from the unrounded output.
 TEST(AttendBackward, PeakedScores) {
   at::manual_seed(23);
   for (const double factor : {1.0, 3.0, 6.0}) {
-    Operands t = test::make_operands({1, 4, 4, 1024, 1024, 64, 64, at::kBFloat16, "contiguous", "none"});
+    const AttendCase c{1, 4, 4, 1024, 1024, 64, 64, at::kBFloat16, "contiguous", "none"};
+    Operands t = test::make_operands(c);
     t.q *= factor;
     t.k *= factor;
-    const at::Tensor grad_out = at::randn({1, 4, 1024, 64}).to(at::kBFloat16);
-    const Gradients got = gradients(t, grad_out, {}), exact = exact_gradients(t, grad_out, {});
-    for (size_t i = 0; i < 3; ++i)
-      EXPECT_LE(error(got, exact, i), tolerance(at::kBFloat16, 1024, false)) << factor << ' ' << i;
+    expect_right_for(c, t, at::randn({1, 4, 1024, 64}).to(at::kBFloat16), {});
   }
 }
 
 TEST(AttendBackward, ScalesOfAnySign) {
   at::manual_seed(24);
-  const Operands t = test::make_operands({1, 2, 1, 70, 90, 16, 16, at::kFloat, "contiguous", "none"});
-  const at::Tensor grad_out = at::randn({1, 2, 70, 16});
+  const AttendCase c{1, 2, 1, 70, 90, 16, 16, at::kFloat, "contiguous", "none"};
   for (const double scale : {-0.5, 0.0, 1.5}) {
     AttendOptions options;
     options.scale = scale;
     options.causal = CausalAlignment::top_left;
-    const Gradients got = gradients(t, grad_out, options), exact = exact_gradients(t, grad_out, options);
-    for (size_t i = 0; i < 3; ++i) EXPECT_LE(error(got, exact, i), 5e-6) << scale;
-  }
-}
-
-TEST(AttendBackward, UserFunctors) {
-  at::manual_seed(25);
-  const Operands t = test::make_operands({2, 3, 3, 130, 190, 32, 32, at::kFloat, "contiguous", "none"});
-  const at::Tensor grad_out = at::randn({2, 3, 130, 32});
-  for (const auto& functors : {test::user_functors_plain(), test::user_functors_optimised()}) {
-    AttendOptions options;
-    options.functors = functors;
-    const Gradients got = gradients(t, grad_out, options), exact = exact_gradients(t, grad_out, options);
-    for (size_t i = 0; i < 3; ++i) EXPECT_LE(error(got, exact, i), 5e-6);
+    expect_right_for(c, test::make_operands(c), at::randn({1, 2, 70, 16}), options);
   }
 }
 
@@ -160,7 +94,7 @@ TEST(AttendBackward, ThroughLogSumExp) {
   };
   for (const bool with_out : {true, false}) {
     const Gradients got = run(at::kFloat, with_out), exact = run(at::kDouble, with_out);
-    for (size_t i = 0; i < 2; ++i) EXPECT_LE(error(got, {exact[0], exact[1]}, i), 5e-6) << i;
+    for (size_t i = 0; i < 2; ++i) EXPECT_LE(norm_error(got[i], exact[i]), 3e-6) << i;
   }
 }
 
@@ -192,7 +126,7 @@ TEST(AttendBackward, TwiceDifferentiable) {
   };
   const auto got = penalty(t);
   const auto exact = penalty({t.q.to(at::kDouble), t.k.to(at::kDouble), t.v.to(at::kDouble)});
-  for (size_t i = 0; i < 3; ++i) EXPECT_LE(error(got, exact, i), 1e-5);
+  for (size_t i = 0; i < 3; ++i) EXPECT_LE(norm_error(got[i], exact[i]), 1e-5);
 }
 
 TEST(AttendBackward, TheSameBitsOnAnyNumberOfThreads) {

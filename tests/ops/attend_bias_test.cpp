@@ -7,13 +7,12 @@
 #include "fovea/ops/attend_fused.h"
 #include "fovea/ops/call_functors.h"
 #include "tests/ops/attend_cases.h"
+#include "tests/ops/expect_attend.h"
 
 namespace fovea {
 namespace {
 
-double relative_error(const at::Tensor& a, const at::Tensor& b) {
-  return ((a.to(at::kDouble) - b.to(at::kDouble)).norm() / b.to(at::kDouble).norm()).item<double>();
-}
+using test::norm_error;
 
 at::Tensor leaf(at::IntArrayRef shape) { return at::randn(shape).requires_grad_(); }
 
@@ -28,8 +27,8 @@ TEST(AttendBias, EqualsTorchsOperatorWithGradients) {
   const auto got = torch::autograd::grad({ours}, {q, k, v, bias}, {grad});
   const auto theirs = at::scaled_dot_product_attention(q, k, v, bias);
   const auto expected = torch::autograd::grad({theirs}, {q, k, v, bias}, {grad});
-  EXPECT_LT(relative_error(ours, theirs), 2e-6);
-  for (size_t i = 0; i < got.size(); ++i) EXPECT_LT(relative_error(got[i], expected[i]), 5e-6) << i;
+  EXPECT_LT(norm_error(ours, theirs), 2e-6);
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_LT(norm_error(got[i], expected[i]), 5e-6) << i;
 }
 
 // What adds the same to every key of a query changes no weight.
@@ -41,7 +40,7 @@ TEST(AttendBias, ABiasByQueryLearnsNothing) {
   const auto plain = attend_fused(q, k, v, options).out;
   options.bias = bias;
   const auto out = attend_fused(q, k, v, options).out;
-  EXPECT_LT(relative_error(out, plain), 1e-6);
+  EXPECT_LT(norm_error(out, plain), 1e-6);
   EXPECT_LT(torch::autograd::grad({out.square().sum()}, {bias})[0].abs().max().item<float>(), 1e-5);
 }
 
@@ -56,7 +55,7 @@ TEST(AttendBias, ARelativeTableIsABiasByDistance) {
     relative.relative_table = table;
     dense.bias = table.index({at::indexing::Slice(), distance.clamp(-reach, reach) + reach});
     const auto a = attend(q, k, v, relative).out, b = attend(q, k, v, dense).out;
-    EXPECT_LT(relative_error(a, b), 1e-6) << reach;
+    EXPECT_LT(norm_error(a, b), 1e-6) << reach;
     const auto grad = at::randn_like(a);
     const auto got = torch::autograd::grad({a}, {table}, {grad})[0],
                expected = torch::autograd::grad({b}, {table}, {grad})[0];
@@ -70,7 +69,7 @@ TEST(AttendBias, LearnedAlibiEqualsTheFunctor) {
   AttendOptions learned, fixed;
   learned.alibi_slopes = (at::rand({4}) * 0.1).requires_grad_();
   fixed.alibi_slopes = learned.alibi_slopes->detach();
-  EXPECT_LT(relative_error(attend(q, q, q, learned).out, attend(q, q, q, fixed).out), 1e-6);
+  EXPECT_LT(norm_error(attend(q, q, q, learned).out, attend(q, q, q, fixed).out), 1e-6);
 }
 
 TEST(AttendBias, TwiceDifferentiable) {
@@ -89,7 +88,7 @@ TEST(AttendBias, TwiceDifferentiable) {
     return torch::autograd::grad({first[0].square().sum() + first[1].square().sum()}, {q, k, v, bias, table});
   };
   const auto got = penalty(at::kFloat), exact = penalty(at::kDouble);
-  for (size_t i = 0; i < got.size(); ++i) EXPECT_LT(relative_error(got[i], exact[i]), 1e-5) << i;
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_LT(norm_error(got[i], exact[i]), 1e-5) << i;
 }
 
 // A bias that all batch entries share sums over them in one order.

@@ -121,12 +121,8 @@ inline void add_dense(const AttendCase& c, AttendOptions& options) {
 inline void add_everything(const AttendCase& c, AttendOptions& options) {
   options.softcap = 5.0;
   options.functors = bind(Alibi{float_table(at::full({c.heads}, 0.01f))}, Causal() | Prefix(30));
-  // What these few numbers learn sums differences that cancel, of which the rounding of bfloat16 leaves
-  // little.
-  if (c.type != at::kBFloat16) {
-    options.alibi_slopes = at::rand({c.heads}) * 0.1;
-    options.relative_table = at::randn({1, 9});
-  }
+  options.alibi_slopes = at::rand({c.heads}) * 0.1;
+  options.relative_table = at::randn({1, 9});
   options.bias = at::randn({c.heads, c.queries, c.keys}).to(c.type);
   options.causal = CausalAlignment::bottom_right;
   options.window = AttendWindow{150, std::nullopt};
@@ -195,6 +191,28 @@ inline AttendOptions make_options(const AttendCase& c) {
   add_products(c, options);
   add_dense(c, options);
   return options;
+}
+
+/// attend_decode() and additive attention leave dropout to others.
+inline AttendOptions make_options_without_dropout(const AttendCase& c) {
+  AttendOptions options = make_options(c);
+  options.dropout_p = 0.0;
+  return options;
+}
+
+/// `wide` with every functor and layout, and `narrow` with every functor.
+inline std::vector<AttendCase> every_functor_with_every_layout(const std::vector<std::string>& functors,
+                                                               AttendCase wide, AttendCase narrow) {
+  std::vector<AttendCase> cases;
+  for (const auto& name : functors) {
+    wide.functors = narrow.functors = name;
+    for (const auto& layout : layouts()) {
+      wide.layout = layout;
+      cases.push_back(wide);
+    }
+    cases.push_back(narrow);
+  }
+  return cases;
 }
 
 /// `count` cases, each axis drawn by itself; the same for the same seed.

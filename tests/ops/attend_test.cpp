@@ -7,16 +7,15 @@
 #include <cmath>
 
 #include "fovea/core/error.h"
+#include "tests/ops/expect_attend.h"
 
 namespace fovea {
 namespace {
 
+using test::relative_error;
+
 at::Tensor random(at::IntArrayRef shape, bool grad = false) {
   return at::randn(shape, at::kDouble).set_requires_grad(grad);
-}
-
-double relative_error(const at::Tensor& a, const at::Tensor& b) {
-  return ((a - b).abs().max() / b.abs().max()).item<double>();
 }
 
 // The formula, one number at a time.

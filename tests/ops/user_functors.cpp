@@ -1,4 +1,4 @@
-// Compiled twice; FUNCTION names the result.
+// Compiled several times; COMPILED says how.
 #include "tests/ops/user_functors.h"
 
 #include "fovea/ops/attend_functors.h"
@@ -24,8 +24,9 @@ struct Comb : Mask {
   Cover cover(const TileRange&) const { return Cover::partial; }
 };
 
+std::shared_ptr<const AttendFunctors> make() { return bind(Nearness{}, Comb{} & Window(40, 40)); }
+
+[[maybe_unused]] const bool entered = (user_functors().push_back({COMPILED, make}), true);
+
 }  // namespace
-
-std::shared_ptr<const AttendFunctors> FUNCTION() { return bind(Nearness{}, Comb{} & Window(40, 40)); }
-
 }  // namespace fovea::test

@@ -1,5 +1,7 @@
 #pragma once
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace fovea {
 class AttendFunctors;
@@ -7,9 +9,14 @@ class AttendFunctors;
 
 namespace fovea::test {
 
-// A score and a mask as a user writes them, from one text compiled with and without optimisation, as its file
-// has no compiler flag of its own.
-std::shared_ptr<const AttendFunctors> user_functors_plain();
-std::shared_ptr<const AttendFunctors> user_functors_optimised();
+/// A score and a mask as a user writes them, in a file without flags for an instruction set.
+struct UserFunctors {
+  std::string compiled;  ///< how: plain, clang_optimised ...
+  std::shared_ptr<const AttendFunctors> (*make)();
+};
+
+/// One text by each compiler of this machine, with and without optimisation, and with checks that end the
+/// program. Each copy enters itself before main().
+std::vector<UserFunctors>& user_functors();
 
 }  // namespace fovea::test
