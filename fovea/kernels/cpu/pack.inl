@@ -19,16 +19,19 @@ INLINE void store_first(T* p, int64_t n, NF x) {
   for (int64_t i = 0; i < n; ++i) p[i] = numbers[i];
 }
 
+// Two bfloat16 each, which may stand at any even address.
+typedef int32_t Pairs __attribute__((vector_size(4 * FOVEA_LANES), aligned(2), may_alias));
+
 // A vector of the products' words from a row: floats, or pairs of bfloat16; n numbers are left of it.
 template <class T, class C>
 INLINE Words load_words(const T* p, int64_t n) {
   if constexpr (kPair<C> == 1) {
     return (Words)load_first(p, n);
   } else {
-    if (n >= 2 * FOVEA_LANES) return *reinterpret_cast<const Words*>(p);
+    if (n >= 2 * FOVEA_LANES) return *reinterpret_cast<const Pairs*>(p);
     T numbers[2 * FOVEA_LANES] = {};
     for (int64_t i = 0; i < n; ++i) numbers[i] = p[i];
-    return *reinterpret_cast<const Words*>(numbers);
+    return *reinterpret_cast<const Pairs*>(numbers);
   }
 }
 
