@@ -80,6 +80,18 @@ void expect_cosine(const Tensors& qkv, const at::Tensor& scales) {
               inputs, limit, "numbers of heads");
 }
 
+// What a width learns sums dS_ij |q_i - k_j|^2 / width^3 over all pairs, and the dS of a query sum to 0.
+// Rounding each term by eps gives the sum an error of eps sqrt(sum of the terms' squares): that root, for
+// such random weights as expect_same() draws.
+double size_of_width_terms(const Tensors& qkv, const at::Tensor& widths, const at::Tensor& seen) {
+  const Tensors t = test::in_double(qkv);
+  const at::Tensor width = each_head(widths.to(at::kDouble)), halves = half_squares(t[0], t[1]);
+  const at::Tensor scores = (halves / width.square()).detach().requires_grad_();
+  const at::Tensor out = test::softmax_times(scores, t[2], seen);
+  const at::Tensor slopes = torch::autograd::grad({out}, {scores}, {at::randn_like(out)})[0];
+  return (slopes * halves * 2 / width.pow(3)).norm().item<double>();
+}
+
 void expect_gaussian(const Tensors& qkv, const at::Tensor& widths) {
   const at::Tensor seen = causal(qkv[0].size(2), qkv[1].size(2));
   const double limit = tolerance(qkv[0].scalar_type());
@@ -93,7 +105,7 @@ void expect_gaussian(const Tensors& qkv, const at::Tensor& widths) {
               [&](const Tensors& t) {
                 return test::softmax_times(half_squares(t[0], t[1]) / each_head(t[3]).square(), t[2], seen);
               },
-              inputs, limit, "numbers of heads");
+              inputs, limit, "numbers of heads", size_of_width_terms(qkv, widths, seen));
 }
 
 TEST(AttendSimilarity, CosineIsTorchsCosine) {
