@@ -45,19 +45,21 @@ def place_index():
     return ((y[:, None] - y + WINDOW[0] - 1) * (2 * WINDOW[1] - 1) + x[:, None] - x + WINDOW[1] - 1).flatten()
 
 
+# In float64, from numbers of float32, so that what it lacks is not its own rounding.
 def windows(tensors, name, scale):
     torch.manual_seed(5)
-    x = torch.randn(2, *GRID, CHANNELS, requires_grad=True)
-    qkv = torch.randn(3 * CHANNELS, CHANNELS) * 0.3
-    table = torch.randn((2 * WINDOW[0] - 1) * (2 * WINDOW[1] - 1), HEADS, requires_grad=True)
+    x = torch.randn(2, *GRID, CHANNELS).double().requires_grad_()
+    qkv = (torch.randn(3 * CHANNELS, CHANNELS) * 0.3).double()
+    table = torch.randn((2 * WINDOW[0] - 1) * (2 * WINDOW[1] - 1), HEADS).double().requires_grad_()
     bias = _get_relative_position_bias(table, place_index(), WINDOW)
-    out = shifted_window_attention(x, qkv, torch.eye(CHANNELS), bias, WINDOW, HEADS, SHIFT, logit_scale=scale)
-    weights = torch.randn_like(out)
+    projection = torch.eye(CHANNELS, dtype=torch.double)
+    out = shifted_window_attention(x, qkv, projection, bias, WINDOW, HEADS, SHIFT, logit_scale=scale)
+    weights = torch.randn(out.shape).double()
     (out * weights).sum().backward()
     found = {"x": x, "qkv": qkv, "table": table, "out": out, "weights": weights, "grad_x": x.grad, "grad_table": table.grad}
     if scale is not None:
         found |= {"logit_scale": scale, "grad_logit_scale": scale.grad}
-    tensors.update({f"{name}.{key}": value.detach().clone().contiguous() for key, value in found.items()})
+    tensors.update({f"{name}.{key}": value.detach().float().contiguous() for key, value in found.items()})
 
 
 if __name__ == "__main__":
@@ -66,5 +68,5 @@ if __name__ == "__main__":
     buckets(tensors)
     masks(tensors)
     windows(tensors, "swin", None)
-    windows(tensors, "swin_v2", torch.log(torch.tensor([10.0, 4.0])).view(HEADS, 1, 1).requires_grad_())
+    windows(tensors, "swin_v2", torch.log(torch.tensor([10.0, 4.0])).double().view(HEADS, 1, 1).requires_grad_())
     save_file(tensors, OUT / "scores.safetensors")

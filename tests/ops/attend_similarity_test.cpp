@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <cmath>
 #include <limits>
 #include <string>
 
@@ -80,16 +81,29 @@ void expect_cosine(const Tensors& qkv, const at::Tensor& scales) {
               inputs, limit, "numbers of heads");
 }
 
-// What a width learns sums dS_ij |q_i - k_j|^2 / width^3 over all pairs, and the dS of a query sum to 0.
-// Rounding each term by eps gives the sum an error of eps sqrt(sum of the terms' squares): that root, for
-// such random weights as expect_same() draws.
-double size_of_width_terms(const Tensors& qkv, const at::Tensor& widths, const at::Tensor& seen) {
+// What rounding does to the gradient of the widths, for such random weights as expect_same() draws. It sums
+// t_ij = dS_ij |q_i - k_j|^2 / width^3 over all pairs, which cancel: rounding each by eps gives an error of
+// eps sqrt(sum t_ij^2). dS comes from scores that are rounded too, their two parts each to 2^-24 of itself a
+// few times, and |k_j|^2 / 2 width^2 alike for all queries: the gradient errs by that times its derivative
+// with respect to the scores.
+double width_rounding(const Tensors& qkv, const at::Tensor& widths, const at::Tensor& seen) {
+  constexpr double kFloat = 32 * 0x1p-24;
   const Tensors t = test::in_double(qkv);
-  const at::Tensor width = each_head(widths.to(at::kDouble)), halves = half_squares(t[0], t[1]);
-  const at::Tensor scores = (halves / width.square()).detach().requires_grad_();
+  const at::Tensor width = each_head(widths.to(at::kDouble)), k = repeated(t[1], t[0]);
+  const at::Tensor halves = half_squares(t[0], t[1]),
+                   scores = (halves / width.square()).detach().requires_grad_();
   const at::Tensor out = test::softmax_times(scores, t[2], seen);
-  const at::Tensor slopes = torch::autograd::grad({out}, {scores}, {at::randn_like(out)})[0];
-  return (slopes * halves * 2 / width.pow(3)).norm().item<double>();
+  const at::Tensor slopes =
+      torch::autograd::grad({out}, {scores}, {at::randn_like(out)}, {}, /*create_graph=*/true)[0];
+  const at::Tensor terms = slopes * halves * 2 / width.pow(3);
+  const at::Tensor by_score =
+      torch::autograd::grad({terms.sum(at::IntArrayRef{0, 2, 3}).norm()}, {scores})[0];
+  const at::Tensor of_keys = k.square().sum(-1).unsqueeze(2) / (2 * width.square()),
+                   of_pairs = at::matmul(t[0].abs(), k.abs().transpose(2, 3)) / width.square() + of_keys;
+  const double by_pairs = (by_score * of_pairs).norm().item<double>(),
+               by_keys = (by_score.sum(2, true) * of_keys).norm().item<double>(),
+               eps = qkv[0].scalar_type() == at::kFloat ? kFloat : tolerance(qkv[0].scalar_type());
+  return std::hypot(kFloat * by_pairs, kFloat * by_keys, eps * terms.detach().norm().item<double>());
 }
 
 void expect_gaussian(const Tensors& qkv, const at::Tensor& widths) {
@@ -105,7 +119,7 @@ void expect_gaussian(const Tensors& qkv, const at::Tensor& widths) {
               [&](const Tensors& t) {
                 return test::softmax_times(half_squares(t[0], t[1]) / each_head(t[3]).square(), t[2], seen);
               },
-              inputs, limit, "numbers of heads", size_of_width_terms(qkv, widths, seen));
+              inputs, limit, "numbers of heads", width_rounding(qkv, widths, seen));
 }
 
 TEST(AttendSimilarity, CosineIsTorchsCosine) {

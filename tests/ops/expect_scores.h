@@ -43,26 +43,27 @@ inline Tensors in_double(const Tensors& inputs) {
 }
 
 /// |a - b| / |b| of each; a gradient that is 0 but for rounding is measured against the largest of all, the
-/// last one, where its terms cancel, against their `terms` at least.
-inline std::vector<double> errors(const Tensors& got, const Tensors& exact, double terms) {
+/// last one against `last` at least.
+inline std::vector<double> errors(const Tensors& got, const Tensors& exact, double last) {
   double largest = 0.0;
   for (size_t i = 1; i < exact.size(); ++i) largest = std::max(largest, exact[i].norm().item<double>());
   std::vector<double> found;
   for (size_t i = 0; i < exact.size(); ++i) {
-    const double least = std::max(i > 0 ? 0.1 * largest : 0.0, i + 1 == exact.size() ? terms : 0.0);
+    const double least = std::max(i > 0 ? 0.1 * largest : 0.0, i + 1 == exact.size() ? last : 0.0);
     const double size = std::max(exact[i].norm().item<double>(), least);
     found.push_back((got[i].to(at::kDouble) - exact[i]).norm().item<double>() / std::max(size, 1e-30));
   }
   return found;
 }
 
-/// `ours` of the inputs as they are, `exact` of the same numbers in float64: results and gradients.
+/// `ours` of the inputs as they are, `exact` of the same numbers in float64: results and gradients. The last
+/// gradient may err by `last_rounding` where its terms cancel.
 inline void expect_same(const Attention& ours, const Attention& exact, const Tensors& inputs,
-                        double tolerance, const std::string& name, double terms = 0.0) {
+                        double tolerance, const std::string& name, double last_rounding = 0.0) {
   const at::Tensor weights = at::randn_like(exact(in_double(inputs)));
   const Tensors got = with_gradients(ours, inputs, weights.to(inputs[0].scalar_type())),
                 want = with_gradients(exact, in_double(inputs), weights.to(inputs[0].scalar_type()));
-  const auto found = errors(got, want, terms);
+  const auto found = errors(got, want, last_rounding / tolerance);
   for (size_t i = 0; i < found.size(); ++i) {
     EXPECT_EQ(got[i].sizes(), want[i].sizes()) << name << " number " << i;
     EXPECT_LE(found[i], tolerance) << name << (i ? " gradient of input " : " result ") << i;
