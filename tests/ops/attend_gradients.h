@@ -81,7 +81,7 @@ class GradientTerms {
       squares_ = squares_ + kept.square() * by_output_;
   }
 
-  /// sum_sizes() of the call.
+  /// The sizes of the output's sums: sum_j w_ij |v_j|.
   const at::Tensor& output_sizes() const { return output_sizes_; }
 
   std::vector<at::Tensor> squares() {
