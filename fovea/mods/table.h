@@ -38,7 +38,7 @@ T load(const Table<T>& table, int64_t index) {
 #define FOVEA_GATHERS(lanes, attributes)         \
   FOVEA_GATHER(lanes, attributes, Floats, float) \
   FOVEA_GATHER(lanes, attributes, Ints, int32_t)
-FOVEA_GATHERS(4, )
+FOVEA_GATHERS(4, FOVEA_TARGET_BASELINE)
 FOVEA_GATHERS(8, FOVEA_TARGET_AVX2)
 #undef FOVEA_GATHERS
 #undef FOVEA_GATHER
@@ -80,7 +80,7 @@ struct TableSums {
     float* column = sums.data + int64_t{index} * TableSums::kLanes;                                         \
     for (int i = 0; i < lanes; ++i) column[i] += value.x[i];                                                \
   }
-FOVEA_ADD(4, )
+FOVEA_ADD(4, FOVEA_TARGET_BASELINE)
 FOVEA_ADD(8, FOVEA_TARGET_AVX2)
 FOVEA_ADD(16, FOVEA_TARGET_AVX512)
 #undef FOVEA_ADD

@@ -1,6 +1,7 @@
 #include "fovea/ops/attend_composed.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/aminmax.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/isnan.h>
 #include <ATen/ops/matmul.h>
@@ -8,7 +9,9 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "fovea/ops/attend_dropout.h"
 #include "fovea/ops/attend_normalisers.h"
@@ -16,10 +19,6 @@
 
 namespace fovea {
 namespace {
-
-at::Tensor repeat_heads(const at::Tensor& t, int64_t heads) {
-  return t.size(1) == heads ? t : t.repeat_interleave(heads / t.size(1), 1);
-}
 
 // q k^T. Times a gradient of 0 a key that is not finite would still be NaN, so its column passes none.
 at::Tensor score_products(const at::Tensor& q, const at::Tensor& k) {
@@ -47,11 +46,19 @@ at::Tensor weighted_sum(const at::Tensor& weights, const at::Tensor& v, const at
 
 }  // namespace
 
+at::Tensor with_heads(const at::Tensor& t, int64_t heads) {
+  return t.size(1) == heads ? t : t.repeat_interleave(heads / t.size(1), 1);
+}
+
 at::Tensor half_widened(const at::Tensor& t) {
   return t.scalar_type() == at::kBFloat16 || t.scalar_type() == at::kHalf ? t.to(at::kFloat) : t;
 }
 
-bool all_finite(const at::Tensor& t) { return t.is_meta() || at::isfinite(t).all().item<bool>(); }
+bool all_finite(const at::Tensor& t) {
+  if (t.is_meta() || t.numel() == 0) return true;
+  const auto [least, largest] = at::aminmax(t.detach());  // one pass, and NaN where there is one
+  return std::isfinite(least.item<double>()) && std::isfinite(largest.item<double>());
+}
 
 at::Tensor finite_part(const at::Tensor& t) { return t.masked_fill(at::isfinite(t).logical_not(), 0.0); }
 
@@ -67,7 +74,7 @@ AttendResult attend_scores(at::Tensor scores, const at::Tensor& v, const AttendO
   const at::Tensor allowed = allowed_pairs(functors, at);
   at::Tensor weights = normalise(options.normaliser, scores, allowed);
   if (options.dropout_p > 0.0) weights = weights * dropout_factors(weights, dropout_of(options));
-  const at::Tensor values = repeat_heads(half_widened(v), scores.size(1));
+  const at::Tensor values = with_heads(half_widened(v), scores.size(1));
   const at::Tensor out = weighted_sum(weights, values, allowed).to(v.scalar_type());
   return {out, options.weights ? weights : at::Tensor(),
           options.lse ? log_sum_exp(options.normaliser, scores, allowed) : at::Tensor()};
@@ -83,7 +90,7 @@ AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at:
   // Autocast would round the widened q, k and the scores back to bfloat16.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const at::Tensor queries = half_widened(q) * product_scale(q, options),
-                   keys = repeat_heads(half_widened(k), q.size(1));
+                   keys = with_heads(half_widened(k), q.size(1));
   return attend_scores(score_products(queries, keys), v, options, functors);
 }
 

@@ -19,6 +19,9 @@ AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at:
 AttendResult attend_scores(at::Tensor scores, const at::Tensor& v, const AttendOptions& options,
                            const FunctorList& functors);
 
+/// (B, Hkv, T, D) with each head once for every one of `heads` that shares it.
+at::Tensor with_heads(const at::Tensor& t, int64_t heads);
+
 /// bfloat16 and float16 as float32; other types as they are.
 at::Tensor half_widened(const at::Tensor& t);
 

@@ -1,11 +1,10 @@
 #include "fovea/ops/attend_decode.h"
 
-#include <ATen/ops/empty.h>
-
 #include <variant>
 
 #include "fovea/kernels/cpu/decode.h"
 #include "fovea/kernels/cpu/tile_product.h"
+#include "fovea/ops/attend_calls.h"
 #include "fovea/ops/attend_kernel_args.h"
 
 namespace fovea {
@@ -38,10 +37,8 @@ std::optional<std::string_view> why_not_decode(const at::Tensor& q, const at::Te
 AttendResult attend_decode(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const AttendOptions& options) {
   const at::Tensor rows_q = with_unit_stride(q), rows_k = with_unit_stride(k), rows_v = with_unit_stride(v);
-  const at::Tensor out =
-      at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options().requires_grad(false));
-  const at::Tensor lse =
-      options.lse ? at::empty(out.sizes().slice(0, 3), out.options().dtype(at::kFloat)) : at::Tensor();
+  const at::Tensor out = empty_output(q, v);
+  const at::Tensor lse = room_for(out, options, /*backward=*/false).lse;
   const FunctorList functors = call_functors(q, k, options, Tiles::plain);
   const auto programs = programs_of(functors);
   kernels::decode({.n = sizes(q, k, v),

@@ -25,11 +25,8 @@ namespace {
 // Measured: batched products of small matrices beat tiles forward and backward up to about these lengths, if
 // nothing but they is to be done.
 bool is_short_and_plain(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options) {
-  const bool plain = !options.softcap && !options.functors && !options.alibi_slopes &&
-                     !options.relative_table && !options.relative_grid && !options.relative_keys &&
-                     !std::holds_alternative<Gaussian>(options.similarity) && !options.bias &&
-                     !options.window && !options.key_lengths && !options.segments && !options.blocks &&
-                     !options.mask && options.dropout_p == 0.0 &&
+  const bool plain = !options.softcap && !options.functors && !adds_biases(options) && !hides_keys(options) &&
+                     !std::holds_alternative<Gaussian>(options.similarity) && options.dropout_p == 0.0 &&
                      std::holds_alternative<Softmax>(options.normaliser);
   return plain && std::max(q.size(2), k.size(2)) <= (q.scalar_type() == at::kFloat ? 128 : 32);
 }

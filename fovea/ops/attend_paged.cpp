@@ -1,13 +1,12 @@
 #include "fovea/ops/attend_paged.h"
 
-#include <ATen/ops/empty.h>
-
 #include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "fovea/core/error.h"
 #include "fovea/kernels/cpu/decode.h"
+#include "fovea/ops/attend_calls.h"
 #include "fovea/ops/attend_functors.h"
 #include "fovea/ops/attend_kernel_args.h"
 #include "fovea/ops/attend_paged_composed.h"
@@ -108,8 +107,7 @@ at::Tensor run_paged(const at::Tensor& q, const PagedCache& cache, const Index& 
                      const AttendOptions& options) {
   const at::Tensor rows_q = with_unit_stride(q), k = with_unit_stride(cache.k_pages),
                    v = with_unit_stride(cache.v_pages);
-  const at::Tensor out =
-      at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options().requires_grad(false));
+  const at::Tensor out = empty_output(q, v);
   FunctorList functors;
   if (options.functors) functors.push_back(options.functors);
   const auto programs = programs_of(functors);

@@ -16,19 +16,9 @@
 namespace fovea {
 namespace {
 
-bool has_biases(const AttendOptions& options) {
-  return options.bias || options.alibi_slopes || options.relative_table || options.relative_grid ||
-         options.relative_keys;
-}
-
-bool has_masks(const AttendOptions& options) {
-  return options.window || options.key_lengths || options.segments || options.blocks || options.mask ||
-         options.causal == CausalAlignment::bottom_right;
-}
-
 // The function has a word for it, without a tensor.
 bool is_causal_alone(const AttendOptions& options) {
-  return options.causal == CausalAlignment::top_left && !has_masks(options) && !has_biases(options);
+  return options.causal == CausalAlignment::top_left && !hides_keys(options) && !adds_biases(options);
 }
 
 bool operands_are_finite(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
@@ -45,7 +35,7 @@ at::Tensor of_pairs(const at::Tensor& t, const at::Tensor& q, const at::Tensor& 
 at::Tensor biases(const FunctorList& steps, const TensorAt& at, const AttendOptions& options,
                   const at::Tensor& q) {
   at::Tensor sum = at::zeros({1, 1, 1, 1}, q.options().requires_grad(false));
-  if (!has_biases(options)) return sum;
+  if (!adds_biases(options)) return sum;
   for (const auto& step : steps) sum = step->score(sum, at);
   return sum;
 }
@@ -72,8 +62,8 @@ std::optional<std::string_view> why_not_in_sdpa(const at::Tensor& q, const at::T
   if (options.lse) return "the log-sum-exp is asked for";
   if (!std::holds_alternative<Softmax>(options.normaliser)) return "the normaliser is not softmax";
   const bool half = q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
-  if (half && has_biases(options)) return "it would add biases in a half type";
-  if (!has_masks(options) && options.causal == CausalAlignment::none) return std::nullopt;
+  if (half && adds_biases(options)) return "it would add biases in a half type";
+  if (!hides_keys(options) && options.causal == CausalAlignment::none) return std::nullopt;
   if (!operands_are_finite(q, k, v)) return "it lets hidden NaN and infinity through";
   return std::nullopt;
 }

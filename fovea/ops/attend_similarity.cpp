@@ -48,10 +48,6 @@ at::Tensor scaled(const at::Tensor& t, const PerHead& scale) {
   return finite_product(t, by_head(std::get<at::Tensor>(scale), t));
 }
 
-at::Tensor with_heads(const at::Tensor& t, int64_t heads) {
-  return t.size(1) == heads ? t : t.repeat_interleave(heads / t.size(1), 1);
-}
-
 // 1 / width^2 of a width that is one number.
 double sharpness(double width) { return 1.0 / (width * width); }
 

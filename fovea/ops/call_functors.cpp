@@ -30,10 +30,6 @@ at::Tensor int_values(const at::Tensor& t) { return t.to(at::kCPU, at::kInt).fla
 // Biases are added in float32, and their gradients summed in it.
 at::Tensor widened(const at::Tensor& t) { return t.scalar_type() == at::kDouble ? t : t.to(at::kFloat); }
 
-int32_t window_side(std::optional<int64_t> side) {
-  return static_cast<int32_t>(std::min<int64_t>(side.value_or(Window::kOpen), Window::kOpen));
-}
-
 // A slope that learns is a bias by distance, whose gradient the kernel sums; otherwise it is a number.
 std::shared_ptr<const AttendFunctors> alibi(const at::Tensor& slopes, int64_t queries, int64_t keys,
                                             Tiles tiles) {
@@ -98,9 +94,7 @@ FunctorList call_functors(const at::Tensor& q, const at::Tensor& k, const Attend
   if (options.causal == CausalAlignment::bottom_right) {
     list.push_back(hide(Causal(static_cast<int32_t>(m - n))));
   }
-  if (options.window) {
-    list.push_back(hide(Window(window_side(options.window->left), window_side(options.window->right))));
-  }
+  if (options.window) list.push_back(hide(window_mask(*options.window)));
   if (options.key_lengths) {
     list.push_back(hide(KeyLengths(int_table(int_values(options.key_lengths->clamp(0, m))))));
   }
@@ -114,6 +108,22 @@ FunctorList call_functors(const at::Tensor& q, const at::Tensor& k, const Attend
   }
   if (options.mask) list.push_back(std::make_shared<DenseMaskFunctors>(*options.mask, n, m));
   return list;
+}
+
+bool adds_biases(const AttendOptions& options) {
+  return options.bias || options.alibi_slopes || options.relative_table || options.relative_grid ||
+         options.relative_keys;
+}
+
+bool hides_keys(const AttendOptions& options) {
+  return options.window || options.key_lengths || options.segments || options.blocks || options.mask;
+}
+
+Window window_mask(const AttendWindow& window) {
+  const auto side = [](const std::optional<int64_t>& keys) {
+    return static_cast<int32_t>(std::min<int64_t>(keys.value_or(Window::kOpen), Window::kOpen));
+  };
+  return {side(window.left), side(window.right)};
 }
 
 TensorAt positions_of(const at::Tensor& like, at::IntArrayRef scores) {

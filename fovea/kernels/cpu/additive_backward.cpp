@@ -148,8 +148,8 @@ class PartGradient {
   void store_keys() const {
     const Output &grad_k = args_.grad_k, &grad_v = args_.grad_v;
     const int64_t k0 = walk_.k0(), count = walk_.keys(), dim = args_.n.dim, value_dim = args_.n.value_dim;
-    store_rows({tile_.row_sums(0), tile_.row_sums(1) - tile_.row_sums(0), count, dim},
-               row_of<T>(grad_k, batch_, head_, k0), grad_k.row, factors(head_));
+    store_rows({tile_.row_sums(), tile_.row_sums_stride(), count, dim}, row_of<T>(grad_k, batch_, head_, k0),
+               grad_k.row, factors(head_));
     store_rows({grad_v_.get(), value_dim, count, value_dim}, row_of<T>(grad_v, batch_, head_, k0), grad_v.row,
                {});
   }

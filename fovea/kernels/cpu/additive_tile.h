@@ -56,8 +56,10 @@ class AdditiveTile {
 
   /// Starts new sums of the rows; those of the dims go on.
   void clear_row_sums();
-  /// sum over columns of grad r (1 - r), r = 1 / (1 + e^{2(a + b)}): times 4 w_e, the gradient of a row.
-  const float* row_sums(int64_t row) const { return row_sums_.get() + row * width_; }
+  /// sum over columns of grad r (1 - r), r = 1 / (1 + e^{2(a + b)}): times 4 w_e, the gradients of rows,
+  /// row_sums_stride() apart.
+  const float* row_sums() const { return row_sums_.get(); }
+  int64_t row_sums_stride() const { return width_; }
   /// sum over rows and columns of grad r: dw_e = sum of grad - 2 of it.
   double dim_sum(int64_t dim) const { return dim_sums_[dim]; }
   void clear_dim_sums();

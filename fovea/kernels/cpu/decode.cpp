@@ -317,9 +317,8 @@ class Merger {
       const int64_t head = first_head + r / args_.n.queries, query = r % args_.n.queries;
       const State state = merge(kv * parts_.count(), r);
       unpack_(sum_.get(), args_.n.value_dim, state.sum == 0.0f ? 0.0f : 1.0f / state.sum, row_.get());
-      T* out = static_cast<T*>(args_.out.data) + batch * args_.out.batch + head * args_.out.head +
-               query * args_.out.row;
-      for (int64_t d = 0; d < args_.n.value_dim; ++d) out[d] = rounded<T>(row_[d]);
+      store_rows({row_.get(), args_.n.value_dim, 1, args_.n.value_dim},
+                 row_of<T>(args_.out, batch, head, query), args_.out.row, {});
       if (args_.lse) {
         args_.lse[(batch * args_.n.heads + head) * args_.n.queries + query] =
             state.sum == 0.0f ? -kInfinity : (state.maximum + std::log2(state.sum)) * kLn2;

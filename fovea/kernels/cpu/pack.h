@@ -23,19 +23,6 @@ inline bool is_finite(float x) { return (std::bit_cast<uint32_t>(x) & 0x7f800000
 inline bool is_finite(c10::BFloat16 x) { return (x.x & 0x7f80u) != 0x7f80u; }
 inline bool is_finite(c10::Half x) { return (x.x & 0x7c00u) != 0x7c00u; }
 
-/// Nearest number of type T, ties to even; written so that the compiler makes vectors of it.
-template <class T>
-T rounded(float x) {
-  return T(x);
-}
-template <>
-inline c10::BFloat16 rounded<c10::BFloat16>(float x) {
-  const auto bits = std::bit_cast<uint32_t>(x);
-  const uint32_t nearest = bits + 0x7fffu + ((bits >> 16) & 1u);
-  const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
-  return {static_cast<uint16_t>((nan ? 0x7fc00000u : nearest) >> 16), c10::BFloat16::from_bits()};
-}
-
 /// `count` rows of a (row, dim) operand.
 template <class T>
 struct Rows {

@@ -2,7 +2,6 @@
 
 #include <ATen/ops/from_blob.h>
 
-#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cmath>
@@ -18,6 +17,7 @@
 #include "fovea/nn/attention/registry.h"
 #include "fovea/ops/attend_functors.h"
 #include "fovea/ops/attend_normalisers.h"
+#include "fovea/ops/call_functors.h"
 
 namespace fovea::nn {
 namespace {
@@ -130,10 +130,6 @@ std::vector<Setting> split_settings(const std::string& where, std::string text) 
   return settings;
 }
 
-int32_t side(const std::optional<int64_t>& side) {
-  return static_cast<int32_t>(std::min<int64_t>(side.value_or(Window::kOpen), Window::kOpen));
-}
-
 }  // namespace
 
 Mechanism parse_mechanism(const std::string& text) {
@@ -172,7 +168,7 @@ AttendOptions attend_options(const Mechanism& mechanism, int64_t heads) {
   } else if (mechanism.global || mechanism.dilation) {
     const AttendWindow window = options.window.value_or(AttendWindow{});
     options.window.reset();
-    with_mask((Window(side(window.left), side(window.right)) & Dilated(mechanism.dilation.value_or(1))) |
+    with_mask((window_mask(window) & Dilated(mechanism.dilation.value_or(1))) |
               Global(mechanism.global.value_or(0)));
   } else if (mechanism.alibi) {
     with_mask(All{});

@@ -136,19 +136,24 @@ std::vector<at::Tensor> additive_shapes(const Arguments& all) { return attend_sh
 
 std::vector<bool> additive_gradients(const Arguments& all) { return attend_gradients(without_w(all).second); }
 
-}  // namespace
-
 std::string attend_arguments() { return std::string("Tensor q, Tensor k, Tensor v, ") + kAttendOptions; }
 
 std::string additive_attend_arguments() {
   return std::string("Tensor q, Tensor k, Tensor v, Tensor w, ") + kAttendOptions;
 }
 
-const Operator kAttend = {"fovea::attend", "fovea::attend_backward", kAttendDifferentiable, run_attend,
-                          attend_shapes,   attend_gradients};
+}  // namespace
 
-const Operator kAdditiveAttend = {"fovea::additive_attend",  "fovea::additive_attend_backward",
-                                  kAttendDifferentiable + 1, run_additive,
-                                  additive_shapes,           additive_gradients};
+const Operator kAttend = {
+    "fovea::attend", "fovea::attend_backward", attend_arguments, kAttendDifferentiable, run_attend,
+    attend_shapes,   attend_gradients};
+
+const Operator kAdditiveAttend = {"fovea::additive_attend",
+                                  "fovea::additive_attend_backward",
+                                  additive_attend_arguments,
+                                  kAttendDifferentiable + 1,
+                                  run_additive,
+                                  additive_shapes,
+                                  additive_gradients};
 
 }  // namespace fovea::registered

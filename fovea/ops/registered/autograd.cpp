@@ -111,7 +111,5 @@ void add_gradients(torch::Library& library) {
 
 TORCH_LIBRARY_IMPL(fovea, Autograd, m) {
   using namespace fovea::registered;
-  add_gradients<kAttend>(m);
-  add_gradients<kAdditiveAttend>(m);
-  add_gradients<kAttendPaged>(m);
+  for_each_operator([&]<const Operator & op>() { add_gradients<op>(m); });
 }

@@ -71,7 +71,5 @@ void add_kernels(torch::Library& library) {
 
 TORCH_LIBRARY_IMPL(fovea, CompositeExplicitAutograd, m) {
   using namespace fovea::registered;
-  add_kernels<kAttend>(m);
-  add_kernels<kAdditiveAttend>(m);
-  add_kernels<kAttendPaged>(m);
+  for_each_operator([&]<const Operator & op>() { add_kernels<op>(m); });
 }

@@ -39,7 +39,5 @@ void add_shapes(torch::Library& library) {
 
 TORCH_LIBRARY_IMPL(fovea, Meta, m) {
   using namespace fovea::registered;
-  add_shapes<kAttend>(m);
-  add_shapes<kAdditiveAttend>(m);
-  add_shapes<kAttendPaged>(m);
+  for_each_operator([&]<const Operator & op>() { add_shapes<op>(m); });
 }

@@ -18,6 +18,8 @@ struct Operator {
   /// With the library's: "fovea::attend". The one that computes its gradients ends in "_backward".
   const char* name;
   const char* backward;
+  /// Between the parentheses of the schema.
+  std::string (*arguments)();
   /// Arguments that a gradient can reach: the first so many.
   size_t differentiable;
   /// The results. Throws c10::ValueError where the function behind it throws Error (usage).
@@ -30,9 +32,12 @@ struct Operator {
 
 extern const Operator kAttend, kAdditiveAttend, kAttendPaged;
 
-/// Between the parentheses of the schemas.
-std::string attend_arguments();
-std::string additive_attend_arguments();
-std::string attend_paged_arguments();
+/// visit<op>() for each of them.
+template <class Visit>
+void for_each_operator(const Visit& visit) {
+  visit.template operator()<kAttend>();
+  visit.template operator()<kAdditiveAttend>();
+  visit.template operator()<kAttendPaged>();
+}
 
 }  // namespace fovea::registered

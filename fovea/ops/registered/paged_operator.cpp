@@ -32,16 +32,17 @@ std::vector<at::Tensor> paged_shapes(const Arguments& a) {
   return {at::empty_symint(shape, q.options().requires_grad(false))};
 }
 
-}  // namespace
-
 std::string attend_paged_arguments() {
   return "Tensor q, Tensor k_pages, Tensor v_pages, Tensor table, Tensor lengths, *, float? scale=None, "
          "bool enable_gqa=False";
 }
 
+}  // namespace
+
 const Operator kAttendPaged = {
-    "fovea::attend_paged", "fovea::attend_paged_backward",
-    /*differentiable=*/3,  run_paged,
-    paged_shapes,          [](const Arguments&) { return std::vector<bool>{true}; }};
+    "fovea::attend_paged",  "fovea::attend_paged_backward",
+    attend_paged_arguments,
+    /*differentiable=*/3,   run_paged,
+    paged_shapes,           [](const Arguments&) { return std::vector<bool>{true}; }};
 
 }  // namespace fovea::registered
