@@ -23,7 +23,9 @@ if(FOVEA_WERROR)
 endif()
 if(FOVEA_SANITIZE)
   add_compile_options(-fsanitize=${FOVEA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
-  # g++ 12 sees uninitialised members in libtorch's empty optionals once they are instrumented.
-  add_compile_options(-Wno-error=maybe-uninitialized)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    # Version 12 sees uninitialised members in libtorch's empty optionals once they are instrumented.
+    add_compile_options(-Wno-error=maybe-uninitialized)
+  endif()
   add_link_options(-fsanitize=${FOVEA_SANITIZE})
 endif()
