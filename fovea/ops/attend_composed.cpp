@@ -9,7 +9,6 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
-#include <cmath>
 #include <limits>
 #include <tuple>
 
@@ -57,7 +56,7 @@ at::Tensor half_widened(const at::Tensor& t) {
 bool all_finite(const at::Tensor& t) {
   if (t.is_meta() || t.numel() == 0) return true;
   const auto [least, largest] = at::aminmax(t.detach());  // one pass, and NaN where there is one
-  return std::isfinite(least.item<double>()) && std::isfinite(largest.item<double>());
+  return at::isfinite(least).logical_and(at::isfinite(largest)).item<bool>();  // a device is asked once
 }
 
 at::Tensor finite_part(const at::Tensor& t) { return t.masked_fill(at::isfinite(t).logical_not(), 0.0); }
