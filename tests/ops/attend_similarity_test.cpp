@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <cmath>
 #include <limits>
 #include <string>
 
@@ -15,33 +14,14 @@
 #include "fovea/ops/attend_packed.h"
 #include "tests/ops/attend_cases.h"
 #include "tests/ops/expect_scores.h"
+#include "tests/ops/similarity_scores.h"
 
 namespace fovea {
 namespace {
 
 using test::Attention, test::Tensors, test::expect_same;
-
-// Sums of a few hundred products, each to a few 2^-24; half types round results and operands, see
-// docs/attend.md.
-double tolerance(at::ScalarType type) {
-  if (type == at::kFloat) return 1e-5;
-  return type == at::kHalf ? 1.5e-3 : 1.2e-2;
-}
-
-at::Tensor repeated(const at::Tensor& t, const at::Tensor& like) {
-  return t.repeat_interleave(like.size(1) / t.size(1), 1);
-}
-
-at::Tensor each_head(const at::Tensor& numbers) { return numbers.view({1, -1, 1, 1}); }
-
-at::Tensor cosines(const at::Tensor& q, const at::Tensor& k) {
-  return at::cosine_similarity(q.unsqueeze(3), repeated(k, q).unsqueeze(2), -1, 1e-12);
-}
-
-// -|q - k|^2 / 2
-at::Tensor half_squares(const at::Tensor& q, const at::Tensor& k) {
-  return (q.unsqueeze(3) - repeated(k, q).unsqueeze(2)).square().sum(-1) * -0.5;
-}
+using test::cosines, test::each_head, test::half_squares, test::repeated, test::similarity_tolerance,
+    test::width_rounding;
 
 at::Tensor causal(int64_t queries, int64_t keys) {
   return at::arange(keys) <= at::arange(queries).unsqueeze(1) + (keys - queries);
@@ -68,7 +48,7 @@ at::Tensor attend_as(const std::string& path, const Tensors& t, const AttendOpti
 
 void expect_cosine(const Tensors& qkv, const at::Tensor& scales) {
   const at::Tensor seen = causal(qkv[0].size(2), qkv[1].size(2));
-  const double limit = tolerance(qkv[0].scalar_type());
+  const double limit = similarity_tolerance(qkv[0].scalar_type());
   expect_same([](const Tensors& t) { return attend_as("fused", t, causal_options(t, Cosine{7.5})); },
               [&](const Tensors& t) { return test::softmax_times(cosines(t[0], t[1]) * 7.5, t[2], seen); },
               qkv, limit, "a number");
@@ -81,34 +61,9 @@ void expect_cosine(const Tensors& qkv, const at::Tensor& scales) {
               inputs, limit, "numbers of heads");
 }
 
-// What rounding does to the gradient of the widths, for such random weights as expect_same() draws. It sums
-// t_ij = dS_ij |q_i - k_j|^2 / width^3 over all pairs, which cancel: rounding each by eps gives an error of
-// eps sqrt(sum t_ij^2). dS comes from scores that are rounded too, their two parts each to 2^-24 of itself a
-// few times, and |k_j|^2 / 2 width^2 alike for all queries: the gradient errs by that times its derivative
-// with respect to the scores.
-double width_rounding(const Tensors& qkv, const at::Tensor& widths, const at::Tensor& seen) {
-  constexpr double kFloat = 32 * 0x1p-24;
-  const Tensors t = test::in_double(qkv);
-  const at::Tensor width = each_head(widths.to(at::kDouble)), k = repeated(t[1], t[0]);
-  const at::Tensor halves = half_squares(t[0], t[1]),
-                   scores = (halves / width.square()).detach().requires_grad_();
-  const at::Tensor out = test::softmax_times(scores, t[2], seen);
-  const at::Tensor slopes =
-      torch::autograd::grad({out}, {scores}, {at::randn_like(out)}, {}, /*create_graph=*/true)[0];
-  const at::Tensor terms = slopes * halves * 2 / width.pow(3);
-  const at::Tensor by_score =
-      torch::autograd::grad({terms.sum(at::IntArrayRef{0, 2, 3}).norm()}, {scores})[0];
-  const at::Tensor of_keys = k.square().sum(-1).unsqueeze(2) / (2 * width.square()),
-                   of_pairs = at::matmul(t[0].abs(), k.abs().transpose(2, 3)) / width.square() + of_keys;
-  const double by_pairs = (by_score * of_pairs).norm().item<double>(),
-               by_keys = (by_score.sum(2, true) * of_keys).norm().item<double>(),
-               eps = qkv[0].scalar_type() == at::kFloat ? kFloat : tolerance(qkv[0].scalar_type());
-  return std::hypot(kFloat * by_pairs, kFloat * by_keys, eps * terms.detach().norm().item<double>());
-}
-
 void expect_gaussian(const Tensors& qkv, const at::Tensor& widths) {
   const at::Tensor seen = causal(qkv[0].size(2), qkv[1].size(2));
-  const double limit = tolerance(qkv[0].scalar_type());
+  const double limit = similarity_tolerance(qkv[0].scalar_type());
   expect_same(
       [](const Tensors& t) { return attend_as("fused", t, causal_options(t, Gaussian{2.5})); },
       [&](const Tensors& t) { return test::softmax_times(half_squares(t[0], t[1]) / 6.25, t[2], seen); }, qkv,
@@ -172,11 +127,11 @@ TEST(AttendSimilarity, FewQueriesDecode) {
     };
     EXPECT_LE(error(attend_as("decode", t, causal_options(t, Cosine{numbers})),
                     test::softmax_times(cosines(exact[0], exact[1]) * each_head(wide), exact[2], seen)),
-              tolerance(type));
+              similarity_tolerance(type));
     EXPECT_LE(error(attend_as("decode", t, causal_options(t, Gaussian{numbers})),
                     test::softmax_times(half_squares(exact[0], exact[1]) / each_head(wide).square(), exact[2],
                                         seen)),
-              tolerance(type));
+              similarity_tolerance(type));
   }
 }
 

@@ -12,7 +12,7 @@
 
 namespace fovea::test {
 
-/// Of an output against those sizes: a relative error of each weight gives at most the same one there.
+/// Of output_error(): a relative error of each weight gives at most the same one there.
 /// float32: scores of up to 256 products, 2^x and sums, each a few 2^-24. Half types round the result, by
 /// 2^-11 (float16) or 2^-8 (bfloat16) of itself at most; bfloat16 also rounds each weight, as much, and its
 /// 2^x errs by 1.1e-4.
