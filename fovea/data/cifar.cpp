@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kImageBytes = 3 * 32 * 32;
 // The real files have 31 to 185 MB.
-constexpr uint64_t kLargestFile = uint64_t{1} << 30;
+constexpr uint64_t kLargestCifar = uint64_t{1} << 30;
 
 // How a record is laid out: `labels` bytes, of which number `used` is the class, then the image.
 struct Layout {
@@ -31,7 +31,7 @@ struct Records {
 };
 
 void append_file(const fs::path& path, const Layout& layout, Records& records) {
-  const std::string file = io::read_file(path, kLargestFile);
+  const std::string file = io::read_file(path, kLargestCifar);
   const size_t record = layout.labels + kImageBytes;
   if (file.empty() || file.size() % record != 0) {
     throw data_error("cifar",

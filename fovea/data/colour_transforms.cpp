@@ -7,8 +7,6 @@
 namespace fovea::data {
 namespace {
 
-nlohmann::json pair(Range range) { return {range.low, range.high}; }
-
 bool stays(Range range, double neutral) { return range.low == neutral && range.high == neutral; }
 
 }  // namespace
@@ -43,10 +41,10 @@ at::Tensor ColorJitter::apply(const at::Tensor& image, Random& random) const {
 
 nlohmann::json ColorJitter::describe() const {
   return {{"color_jitter",
-           {{"brightness", pair(options_.brightness)},
-            {"contrast", pair(options_.contrast)},
-            {"saturation", pair(options_.saturation)},
-            {"hue", pair(options_.hue)}}}};
+           {{"brightness", options_.brightness.pair()},
+            {"contrast", options_.contrast.pair()},
+            {"saturation", options_.saturation.pair()},
+            {"hue", options_.hue.pair()}}}};
 }
 
 Grayscale::Grayscale(int64_t num_output_channels) : channels_(num_output_channels) {

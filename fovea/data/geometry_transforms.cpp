@@ -15,9 +15,6 @@ namespace {
 constexpr Range kProbability{0, 1};
 constexpr Range kPositive{std::numeric_limits<double>::min(), 1e6};
 
-nlohmann::json pair(PixelSize size) { return {size.height, size.width}; }
-nlohmann::json pair(Range range) { return {range.low, range.high}; }
-
 at::Tensor padded_to(const at::Tensor& image, PixelSize size, Padding padding) {
   const int64_t rows = std::max<int64_t>(size.height - image.size(1), 0);
   const int64_t columns = std::max<int64_t>(size.width - image.size(2), 0);
@@ -49,7 +46,8 @@ std::optional<PixelSize> Resize::output_size(std::optional<PixelSize> image) con
 }
 
 nlohmann::json Resize::describe() const {
-  return {{"resize", {{"size", size_.width == 0 ? nlohmann::json(size_.height) : pair(size_)}}}};
+  return {
+      {"resize", {{"size", size_.width == 0 ? nlohmann::json(size_.height) : nlohmann::json(size_.pair())}}}};
 }
 
 CenterCrop::CenterCrop(PixelSize size) : size_(size) { require_size("center_crop", size); }
@@ -58,7 +56,7 @@ at::Tensor CenterCrop::apply(const at::Tensor& image, Random&) const {
   return center_crop(image, size_.height, size_.width);
 }
 
-nlohmann::json CenterCrop::describe() const { return {{"center_crop", {{"size", pair(size_)}}}}; }
+nlohmann::json CenterCrop::describe() const { return {{"center_crop", {{"size", size_.pair()}}}}; }
 
 RandomCrop::RandomCrop(const RandomCropOptions& options) : options_(options) {
   require_size("random_crop", options.size);
@@ -92,7 +90,7 @@ at::Tensor RandomCrop::apply(const at::Tensor& image, Random& random) const {
 nlohmann::json RandomCrop::describe() const {
   const Padding& p = options_.padding;
   return {{"random_crop",
-           {{"size", pair(options_.size)},
+           {{"size", options_.size.pair()},
             {"padding", {p.left, p.top, p.right, p.bottom}},
             {"pad_if_needed", options_.pad_if_needed},
             {"fill", p.fill},
@@ -152,7 +150,7 @@ at::Tensor RandomResizedCrop::apply(const at::Tensor& image, Random& random) con
 nlohmann::json RandomResizedCrop::describe() const {
   return {
       {"random_resized_crop",
-       {{"size", pair(options_.size)}, {"scale", pair(options_.scale)}, {"ratio", pair(options_.ratio)}}}};
+       {{"size", options_.size.pair()}, {"scale", options_.scale.pair()}, {"ratio", options_.ratio.pair()}}}};
 }
 
 }  // namespace fovea::data

@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Far above any published set of this format (EMNIST's largest file has 550 MB), far below a gzip bomb.
-constexpr size_t kLargestFile = size_t{2} << 30;
+constexpr size_t kLargestIdx = size_t{2} << 30;
 constexpr uint8_t kUnsignedByte = 8;
 
 Error fault(const fs::path& path, const std::string& what) {
@@ -65,7 +65,7 @@ fs::path find_folder(const fs::path& folder) {
 
 IdxArray read_idx(const fs::path& path) {
   IdxArray array;
-  array.file = io::read_maybe_gzip(path, kLargestFile);
+  array.file = io::read_maybe_gzip(path, kLargestIdx);
   const std::string& file = array.file;
   if (file.size() < 4)
     throw fault(path, fmt::format("an IDX file has a header; found {} bytes.", file.size()));
@@ -85,7 +85,7 @@ IdxArray read_idx(const fs::path& path) {
   }
   for (size_t i = 0; i < dimensions; ++i) array.shape.push_back(big_endian_32(file, 4 + 4 * i));
   const size_t found = file.size() - array.offset;
-  if (product_within(array.shape, kLargestFile) != found) {
+  if (product_within(array.shape, kLargestIdx) != found) {
     throw fault(
         path,
         fmt::format("the header promises an array of {}; found {} bytes. The file is damaged, get it again.",

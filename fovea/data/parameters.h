@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -14,11 +15,14 @@ struct Range {
   double draw(Random& random) const { return random.uniform(low, high); }
   /// Uniform in the logarithm, as aspect ratios are drawn.
   double draw_log(Random& random) const { return std::exp(random.uniform(std::log(low), std::log(high))); }
+  std::array<double, 2> pair() const { return {low, high}; }
 };
 
 /// An image's size in pixels.
 struct PixelSize {
   int64_t height = 0, width = 0;
+
+  std::array<int64_t, 2> pair() const { return {height, width}; }
 };
 
 /// Throws Error (usage) `[where] name must be in [low, high]; found value.` unless it is (NaN is not).

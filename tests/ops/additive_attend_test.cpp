@@ -17,12 +17,12 @@
 namespace fovea {
 namespace {
 
-using test::AdditiveOperands, test::relative_error;
+using test::Tensors, test::relative_error;
 
 at::Tensor normal(at::IntArrayRef shape) { return at::randn(shape, at::kDouble); }
 
 // The formula, one number at a time.
-at::Tensor by_loops(const AdditiveOperands& t, bool causal) {
+at::Tensor by_loops(const Tensors& t, bool causal) {
   const at::Tensor &q = t[0], &k = t[1], &v = t[2], &w = t[3];
   at::Tensor out = at::zeros({q.size(0), q.size(1), q.size(2), v.size(3)}, at::kDouble);
   for (int64_t b = 0; b < q.size(0); ++b) {
@@ -49,7 +49,7 @@ TEST(AdditiveAttend, EqualsItsFormula) {
   at::manual_seed(31);
   for (const bool causal : {false, true}) {
     for (const at::Tensor& w : {normal({3, 6}), normal({6})}) {
-      const AdditiveOperands t = {normal({2, 3, 5, 6}), normal({2, 3, 7, 6}), normal({2, 3, 7, 4}), w};
+      const Tensors t = {normal({2, 3, 5, 6}), normal({2, 3, 7, 6}), normal({2, 3, 7, 4}), w};
       AttendOptions options;
       if (causal) options.causal = CausalAlignment::top_left;
       EXPECT_LT(relative_error(test::run_additive(t, options), by_loops(t, causal)), 1e-14);
@@ -60,8 +60,7 @@ TEST(AdditiveAttend, EqualsItsFormula) {
 // Central differences of the definition along random directions.
 TEST(AdditiveAttend, GradientsAreThoseOfFiniteDifferences) {
   at::manual_seed(32);
-  const AdditiveOperands t = {normal({1, 2, 5, 6}), normal({1, 2, 7, 6}), normal({1, 2, 7, 4}),
-                              normal({2, 6})};
+  const Tensors t = {normal({1, 2, 5, 6}), normal({1, 2, 7, 6}), normal({1, 2, 7, 4}), normal({2, 6})};
   const at::Tensor grad_out = normal({1, 2, 5, 4});
   AttendOptions options;
   options.causal = CausalAlignment::top_left;
@@ -70,7 +69,7 @@ TEST(AdditiveAttend, GradientsAreThoseOfFiniteDifferences) {
   for (size_t i = 0; i < 4; ++i) {
     const at::Tensor direction = at::randn_like(t[i]);
     const auto value = [&](double distance) {
-      AdditiveOperands moved = t;
+      Tensors moved = t;
       moved[i] = t[i] + direction * distance;
       return (test::run_additive(moved, options) * grad_out).sum().item<double>();
     };
@@ -94,8 +93,8 @@ TEST(AdditiveAttend, IsWhatTheChoiceSays) {
 
 TEST(AdditiveAttend, TheDefinitionDoesWhatTheKernelCannot) {
   at::manual_seed(34);
-  const AdditiveOperands t = {at::randn({1, 2, 5, 8}), at::randn({1, 2, 6, 8}), at::randn({1, 2, 6, 4}),
-                              at::randn({8})};
+  const Tensors t = {at::randn({1, 2, 5, 8}), at::randn({1, 2, 6, 8}), at::randn({1, 2, 6, 4}),
+                     at::randn({8})};
   const auto refusal = [&](const AttendOptions& options, at::ScalarType type) {
     const auto choice =
         additive_attend_choice(t[0].to(type), t[1].to(type), t[2].to(type), t[3].to(type), options);
@@ -120,7 +119,7 @@ TEST(AdditiveAttend, TheDefinitionDoesWhatTheKernelCannot) {
 
 TEST(AdditiveAttend, AMaskedKeyHasNoInfluenceOnTheDefinition) {
   at::manual_seed(35);
-  const AdditiveOperands t = {normal({1, 1, 4, 6}), normal({1, 1, 5, 6}), normal({1, 1, 5, 3}), normal({6})};
+  const Tensors t = {normal({1, 1, 4, 6}), normal({1, 1, 5, 6}), normal({1, 1, 5, 3}), normal({6})};
   const at::Tensor grad_out = normal({1, 1, 4, 3});
   AttendOptions options;
   options.causal = CausalAlignment::top_left;
@@ -135,10 +134,10 @@ TEST(AdditiveAttend, AMaskedKeyHasNoInfluenceOnTheDefinition) {
 // A gradient of a gradient, as a penalty on it needs, comes from the definition.
 TEST(AdditiveAttend, TwiceDifferentiable) {
   at::manual_seed(36);
-  const AdditiveOperands t = {at::randn({1, 2, 12, 8}), at::randn({1, 2, 15, 8}), at::randn({1, 2, 15, 8}),
-                              at::randn({2, 8})};
-  const auto penalty = [](const AdditiveOperands& given) {
-    AdditiveOperands x;
+  const Tensors t = {at::randn({1, 2, 12, 8}), at::randn({1, 2, 15, 8}), at::randn({1, 2, 15, 8}),
+                     at::randn({2, 8})};
+  const auto penalty = [](const Tensors& given) {
+    Tensors x;
     for (const auto& g : given) x.push_back(g.detach().requires_grad_());
     const auto first = torch::autograd::grad({test::run_additive(x, {}).square().sum()}, {x[0]}, {},
                                              /*retain_graph=*/true, /*create_graph=*/true)[0];

@@ -4,16 +4,14 @@
 #include "fovea/ops/additive_attend.h"
 #include "fovea/ops/additive_attend_fused.h"
 #include "tests/ops/attend_cases.h"
+#include "tests/ops/tensors.h"
 
 // The case table of additive_attend(): that of attend(), where dim is the hidden size.
 
 namespace fovea::test {
 
-/// q, k, v, w.
-using AdditiveOperands = std::vector<at::Tensor>;
-
-/// Scores of size 2 or so, whatever the hidden size; `shared`: one w for all heads.
-inline AdditiveOperands make_additive_operands(const AttendCase& c, bool shared = false) {
+/// q, k, v, w. Scores of size 2 or so, whatever the hidden size; `shared`: one w for all heads.
+inline Tensors make_additive_operands(const AttendCase& c, bool shared = false) {
   const Operands t = make_operands(c);
   const at::Tensor w = at::randn({c.heads, c.dim}) * 2.0 / std::sqrt(static_cast<double>(c.dim));
   return {t.q, t.k, t.v, shared ? w[0].contiguous() : w};
@@ -46,21 +44,15 @@ inline std::vector<AttendCase> additive_cases(int64_t count, uint64_t seed) {
   return cases;
 }
 
-inline AdditiveOperands in_double(const AdditiveOperands& t) {
-  AdditiveOperands wide;
-  for (const auto& x : t) wide.push_back(x.to(at::kDouble));
-  return wide;
-}
-
-inline at::Tensor run_additive(const AdditiveOperands& t, const AttendOptions& options) {
+inline at::Tensor run_additive(const Tensors& t, const AttendOptions& options) {
   const auto run = t[0].scalar_type() == at::kDouble ? additive_attend : additive_attend_fused;
   return run(t[0], t[1], t[2], t[3], options).out;
 }
 
 /// Of q, k, v and w, by the fused kernel or, in float64, by the definition.
-inline AdditiveOperands additive_gradients(const AdditiveOperands& given, const at::Tensor& grad_out,
-                                           const AttendOptions& options) {
-  AdditiveOperands t;
+inline Tensors additive_gradients(const Tensors& given, const at::Tensor& grad_out,
+                                  const AttendOptions& options) {
+  Tensors t;
   for (const auto& x : given) t.push_back(x.detach().requires_grad_());
   return torch::autograd::grad({run_additive(t, options)}, t, {grad_out.to(t[0].scalar_type())});
 }

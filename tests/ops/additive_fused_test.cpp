@@ -14,7 +14,7 @@
 namespace fovea {
 namespace {
 
-using test::AdditiveOperands, test::AttendCase, test::same_bits;
+using test::Tensors, test::AttendCase, test::same_bits;
 
 double largest(const at::Tensor& t) { return t.numel() ? t.abs().max().item<double>() : 0.0; }
 
@@ -25,14 +25,14 @@ double rounding(at::ScalarType type) {
 
 // |a - b| / |b| in the norm. A gradient that is 0 but for rounding, as of queries with one key, is measured
 // against the largest of the four; that of w adds up the errors of all pairs.
-double gradient_error(const AdditiveOperands& got, const AdditiveOperands& exact, size_t i) {
+double gradient_error(const Tensors& got, const Tensors& exact, size_t i) {
   double largest_norm = 0;
   for (const auto& g : exact) largest_norm = std::max(largest_norm, g.norm().item<double>());
   const double size = std::max(exact[i].norm().item<double>(), (i == 3 ? 0.3 : 0.05) * largest_norm);
   return (got[i].to(at::kDouble) - exact[i]).norm().item<double>() / std::max(size, 1e-30);
 }
 
-void expect_right_gradients(const AdditiveOperands& t, const AttendOptions& options, const std::string& name,
+void expect_right_gradients(const Tensors& t, const AttendOptions& options, const std::string& name,
                             double score_error = 0.0) {
   const at::Tensor grad_out =
       at::randn({t[0].size(0), t[0].size(1), t[0].size(2), t[2].size(3)}).to(t[0].scalar_type());
@@ -47,7 +47,7 @@ void expect_right_gradients(const AdditiveOperands& t, const AttendOptions& opti
   }
 }
 
-void expect_right(const AttendCase& c, bool shared = false) {
+void expect_right_additive(const AttendCase& c, bool shared = false) {
   const auto t = test::make_additive_operands(c, shared);
   const AttendOptions options = test::make_options_without_dropout(c);
   if (std::min(c.queries, c.keys) >= 4) {
@@ -66,7 +66,7 @@ TEST(AdditiveFused, EqualsTheDefinition) {
   at::manual_seed(41);
   bool shared = false;
   for (const auto& c : test::additive_cases(test::scaled(80), 43)) {
-    expect_right(c, shared = !shared);
+    expect_right_additive(c, shared = !shared);
     if (HasFatalFailure()) return;
   }
 }
@@ -75,7 +75,7 @@ TEST(AdditiveFused, EveryFunctorWithEveryLayout) {
   at::manual_seed(42);
   for (const auto& functors : test::functor_names()) {
     for (const auto& layout : test::layouts()) {
-      expect_right({1, 2, 2, 270, 150, 7, 24, at::kFloat, layout, functors});
+      expect_right_additive({1, 2, 2, 270, 150, 7, 24, at::kFloat, layout, functors});
       if (HasFatalFailure()) return;
     }
   }
@@ -83,9 +83,9 @@ TEST(AdditiveFused, EveryFunctorWithEveryLayout) {
 
 TEST(AdditiveFused, ManyBlocksAndParts) {
   at::manual_seed(43);
-  expect_right({1, 1, 1, 257, 257, 256, 256, at::kFloat, "contiguous", "none"});
-  expect_right({1, 1, 1, 300, 1500, 17, 8, at::kFloat, "contiguous", "none"});
-  expect_right({1, 1, 1, 1500, 700, 6, 8, at::kFloat, "contiguous", "causal"});
+  expect_right_additive({1, 1, 1, 257, 257, 256, 256, at::kFloat, "contiguous", "none"});
+  expect_right_additive({1, 1, 1, 300, 1500, 17, 8, at::kFloat, "contiguous", "none"});
+  expect_right_additive({1, 1, 1, 1500, 700, 6, 8, at::kFloat, "contiguous", "causal"});
 }
 
 // With a single key the log-sum-exp is the score.
@@ -163,8 +163,8 @@ TEST(AdditiveFused, TheLogSumExpAndItsGradient) {
   options.lse = true;
   options.window = AttendWindow{9, 5};
   const at::Tensor grad_lse = at::randn({1, 2, 70});
-  const auto run = [&](const AdditiveOperands& given, auto attend) {
-    AdditiveOperands x;
+  const auto run = [&](const Tensors& given, auto attend) {
+    Tensors x;
     for (const auto& g : given) x.push_back(g.detach().requires_grad_());
     const AttendResult result = attend(x[0], x[1], x[2], x[3], options);
     auto found = torch::autograd::grad({result.out.sum() + (result.lse * grad_lse).sum()}, x);

@@ -29,7 +29,7 @@ void expect_right_for(const AttendCase& c, const Operands& t, const at::Tensor& 
                                test::GradientTerms(t, grad_out, options).squares(), c);
 }
 
-void expect_right(const AttendCase& c) {
+void expect_right_backward(const AttendCase& c) {
   const Operands t = test::make_operands(c);
   const AttendOptions options = test::make_options(c);
   expect_right_for(c, t, test::make_operand({c.batch, c.heads, c.queries, c.value_dim}, c.type, c.layout),
@@ -38,7 +38,7 @@ void expect_right(const AttendCase& c) {
 
 TEST(AttendBackward, EqualsTheDefinition) {
   at::manual_seed(21);
-  test::for_each_case(test::random_cases(scaled(100), 29, test::fused_names()), expect_right);
+  test::for_each_case(test::random_cases(scaled(100), 29, test::fused_names()), expect_right_backward);
 }
 
 TEST(AttendBackward, EveryFunctorWithEveryLayout) {
@@ -46,12 +46,12 @@ TEST(AttendBackward, EveryFunctorWithEveryLayout) {
   test::for_each_case(test::every_functor_with_every_layout(
                           test::fused_names(), {2, 2, 1, 290, 333, 24, 40, at::kFloat, "", ""},
                           {3, 4, 2, 130, 97, 40, 24, at::kBFloat16, "contiguous", ""}),
-                      expect_right);
+                      expect_right_backward);
 }
 
 TEST(AttendBackward, SimilaritiesAndRelativeKeys) {
   at::manual_seed(30);
-  test::for_each_case(test::random_cases(scaled(50), 31, test::product_names()), expect_right);
+  test::for_each_case(test::random_cases(scaled(50), 31, test::product_names()), expect_right_backward);
 }
 
 // With peaked scores bfloat16 gradients are right only if delta comes from the unrounded output.

@@ -2,25 +2,18 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
-#include <limits>
 
 #include "fovea/ops/attend.h"
 #include "fovea/ops/attend_functors.h"
+#include "tests/ops/tensors.h"
 
 namespace fovea {
 namespace {
 
-at::Tensor random(at::IntArrayRef shape) { return at::randn(shape, at::kDouble).set_requires_grad(true); }
-
-std::vector<at::Tensor> gradients(const at::Tensor& out, const std::vector<at::Tensor>& inputs) {
-  for (const auto& t : inputs) t.mutable_grad().reset();
-  out.sum().backward();
-  std::vector<at::Tensor> found;
-  for (const auto& t : inputs) found.push_back(t.grad().clone());
-  return found;
-}
+using test::kInfinity, test::random_leaf;
 
 at::Tensor spoil(const at::Tensor& t, int64_t key, double poison) {
   at::Tensor copy = t.detach().clone();
@@ -31,21 +24,20 @@ at::Tensor spoil(const at::Tensor& t, int64_t key, double poison) {
 // The last key is hidden from every query but the last, which is left out of the second half.
 TEST(AttendComposed, WhatIsHiddenHasNoInfluenceForwardAndBackward) {
   at::manual_seed(1);
-  const auto q = random({1, 2, 6, 4}), k = random({1, 2, 6, 4}), v = random({1, 2, 6, 4});
+  const auto q = random_leaf({1, 2, 6, 4}), k = random_leaf({1, 2, 6, 4}), v = random_leaf({1, 2, 6, 4});
   AttendOptions options;
   options.causal = CausalAlignment::top_left;
   const auto first_five = [](const at::Tensor& t) { return t.detach().slice(2, 0, 5).requires_grad_(); };
   const auto q5 = first_five(q);
   const auto clean = attend(q5, k, v, options).out;
-  const auto expected = gradients(clean, {q5, k, v});
-  const double infinity = std::numeric_limits<double>::infinity();
-  for (const double poison : {std::nan(""), infinity, -infinity}) {
+  const auto expected = torch::autograd::grad({clean.sum()}, {q5, k, v});
+  for (const double poison : {std::nan(""), kInfinity, -kInfinity}) {
     for (const bool value : {false, true}) {
       const auto k2 = value ? k.detach().clone().requires_grad_() : spoil(k, 5, poison);
       const auto v2 = value ? spoil(v, 5, poison) : v.detach().clone().requires_grad_();
       const auto out = attend(q5, k2, v2, options).out;
       EXPECT_TRUE(at::equal(out, clean)) << poison << value;
-      const auto got = gradients(out, {q5, k2, v2});
+      const auto got = torch::autograd::grad({out.sum()}, {q5, k2, v2});
       for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(got[i], expected[i])) << poison << value << i;
       const auto whole = attend(q, k2, v2, options).out;
       EXPECT_TRUE(at::allclose(whole.slice(2, 0, 5), clean, 1e-14)) << poison << value;

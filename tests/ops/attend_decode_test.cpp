@@ -6,21 +6,19 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <limits>
 #include <utility>
 #include <vector>
 
 #include "fovea/core/random.h"
 #include "tests/ops/attend_cases.h"
 #include "tests/ops/expect_attend.h"
+#include "tests/ops/tensors.h"
 
 namespace fovea {
 namespace {
 
-using test::AttendCase, test::Operands, test::error, test::same_bits, test::scaled, test::tolerance;
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN(),
-                kInfinity = std::numeric_limits<float>::infinity();
+using test::AttendCase, test::Operands, test::error, test::kInfinity, test::kNan, test::same_bits,
+    test::scaled, test::tolerance;
 
 // Caches of every length, and few queries.
 std::vector<AttendCase> decode_cases(int64_t count, uint64_t seed) {
@@ -47,13 +45,13 @@ std::vector<AttendCase> decode_cases(int64_t count, uint64_t seed) {
   return cases;
 }
 
-void expect_right(const AttendCase& c) {
+void expect_right_decode(const AttendCase& c) {
   test::expect_right(attend_decode, c, test::make_options_without_dropout(c));
 }
 
 TEST(AttendDecode, EqualsTheDefinition) {
   at::manual_seed(41);
-  test::for_each_case(decode_cases(scaled(150), 43), expect_right);
+  test::for_each_case(decode_cases(scaled(150), 43), expect_right_decode);
 }
 
 TEST(AttendDecode, EveryFunctorWithEveryLayout) {
@@ -61,7 +59,7 @@ TEST(AttendDecode, EveryFunctorWithEveryLayout) {
   test::for_each_case(test::every_functor_with_every_layout(
                           test::functor_names(), {2, 6, 2, 3, 700, 24, 40, at::kFloat, "", ""},
                           {2, 4, 2, 2, 600, 72, 24, at::kBFloat16, "padded", ""}),
-                      expect_right);
+                      expect_right_decode);
 }
 
 TEST(AttendDecode, SimilaritiesAndRelativeKeys) {
@@ -69,7 +67,7 @@ TEST(AttendDecode, SimilaritiesAndRelativeKeys) {
   for (auto c : decode_cases(scaled(60), 51)) {
     for (const auto& functors : test::product_names()) {
       c.functors = functors;
-      expect_right(c);
+      expect_right_decode(c);
       if (HasFatalFailure()) return;
     }
   }
@@ -79,7 +77,7 @@ TEST(AttendDecode, EveryNumberOfRows) {
   at::manual_seed(43);
   for (int64_t group = 1; group <= 9; ++group) {
     for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
-      expect_right({1, group, 1, 1, 300, 80, 80, type, "padded", "none"});
+      expect_right_decode({1, group, 1, 1, 300, 80, 80, type, "padded", "none"});
       if (HasFatalFailure()) return;
     }
   }
@@ -122,7 +120,7 @@ TEST(AttendDecode, WhatIsHiddenHasNoInfluence) {
     for (const auto& [functors, key] : seen_by_some) {
       const AttendCase c{1, 4, 2, 4, 720, 40, 40, type, "padded", functors};
       test::expect_isolated(attend_decode, c, {key, false, kNan});
-      for (const float poison : {kNan, kInfinity, -kInfinity}) {
+      for (const double poison : {kNan, kInfinity, -kInfinity}) {
         test::expect_isolated(attend_decode, c, {key, true, poison});
       }
     }

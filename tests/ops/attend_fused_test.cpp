@@ -24,11 +24,11 @@ AttendResult run(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   return attend_fused(q, k, v, options);
 }
 
-void expect_right(const AttendCase& c) { test::expect_right(run, c, test::make_options(c)); }
+void expect_right_fused(const AttendCase& c) { test::expect_right(run, c, test::make_options(c)); }
 
 TEST(AttendFused, EqualsTheDefinition) {
   at::manual_seed(11);
-  test::for_each_case(test::random_cases(scaled(100), 17, test::fused_names()), expect_right);
+  test::for_each_case(test::random_cases(scaled(100), 17, test::fused_names()), expect_right_fused);
 }
 
 TEST(AttendFused, EveryFunctorWithEveryLayout) {
@@ -36,12 +36,12 @@ TEST(AttendFused, EveryFunctorWithEveryLayout) {
   test::for_each_case(test::every_functor_with_every_layout(
                           test::fused_names(), {2, 2, 1, 290, 333, 24, 40, at::kFloat, "", ""},
                           {2, 4, 2, 130, 97, 40, 24, at::kBFloat16, "contiguous", ""}),
-                      expect_right);
+                      expect_right_fused);
 }
 
 TEST(AttendFused, SimilaritiesAndRelativeKeys) {
   at::manual_seed(21);
-  test::for_each_case(test::random_cases(scaled(50), 18, test::product_names()), expect_right);
+  test::for_each_case(test::random_cases(scaled(50), 18, test::product_names()), expect_right_fused);
 }
 
 TEST(AttendFused, PeakedScores) {

@@ -6,7 +6,6 @@
 
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <string>
 #include <utility>
 #include <variant>
@@ -14,18 +13,13 @@
 
 #include "fovea/core/error.h"
 #include "fovea/ops/attend.h"
+#include "tests/ops/tensors.h"
 #include "tests/support/errors.h"
 
 namespace fovea {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-at::Tensor random(at::IntArrayRef shape) { return at::randn(shape, at::kDouble); }
-
-double difference(const at::Tensor& a, const at::Tensor& b) {
-  return a.numel() == 0 ? 0.0 : (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
-}
+using test::difference, test::kInfinity, test::random;
 
 // Of rows (..., M) by themselves.
 at::Tensor weights_of_rows(const AttendNormaliser& normaliser, const at::Tensor& rows) {

@@ -78,7 +78,7 @@ at::Tensor exact_weights(const Operands& t, const AttendOptions& options) {
   return attend(t.q.to(at::kDouble), t.k.to(at::kDouble), t.v.to(at::kDouble), exact).weights;
 }
 
-void expect_right(const AttendCase& c) {
+void expect_right_observe(const AttendCase& c) {
   const Operands t = test::make_operands(c);
   const AttendOptions options = test::make_options(c);
   const AttendObservation wanted = everything_of(c);
@@ -104,7 +104,7 @@ void expect_right(const AttendCase& c) {
 TEST(AttendObserve, EqualsTheDefinition) {
   at::manual_seed(61);
   for (const auto& c : test::random_cases(scaled(80), 67)) {
-    expect_right(c);
+    expect_right_observe(c);
     if (HasFatalFailure()) return;
   }
 }
@@ -112,9 +112,9 @@ TEST(AttendObserve, EqualsTheDefinition) {
 TEST(AttendObserve, EveryFunctorOfACall) {
   at::manual_seed(62);
   for (const auto& functors : test::functor_names()) {
-    expect_right({2, 4, 2, 290, 333, 24, 40, at::kFloat, "BTHD", functors});
+    expect_right_observe({2, 4, 2, 290, 333, 24, 40, at::kFloat, "BTHD", functors});
     if (HasFatalFailure()) return;
-    expect_right({2, 2, 1, 130, 97, 40, 24, at::kBFloat16, "padded", functors});
+    expect_right_observe({2, 2, 1, 130, 97, 40, 24, at::kBFloat16, "padded", functors});
     if (HasFatalFailure()) return;
   }
 }
@@ -122,7 +122,7 @@ TEST(AttendObserve, EveryFunctorOfACall) {
 TEST(AttendObserve, SimilaritiesAndRelativeKeys) {
   at::manual_seed(82);
   for (const auto& c : test::random_cases(scaled(30), 83, test::product_names())) {
-    expect_right(c);
+    expect_right_observe(c);
     if (HasFatalFailure()) return;
   }
 }
@@ -131,7 +131,7 @@ TEST(AttendObserve, ManyKeysAndQueries) {
   at::manual_seed(63);
   for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const char* functors : {"none", "causal", "window_option", "bias_keys", "lengths"}) {
-      expect_right({1, 2, 1, 600, 1100, 32, 32, type, "contiguous", functors});
+      expect_right_observe({1, 2, 1, 600, 1100, 32, 32, type, "contiguous", functors});
       if (HasFatalFailure()) return;
     }
   }

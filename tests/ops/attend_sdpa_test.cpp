@@ -6,21 +6,20 @@
 
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "fovea/ops/attend_composed.h"
 #include "fovea/ops/attend_similarity.h"
 #include "tests/ops/attend_cases.h"
+#include "tests/ops/tensors.h"
 
 // On the CPU, where PyTorch's function is the same but for its kernels.
 
 namespace fovea {
 namespace {
 
-using test::AttendCase;
-using test::Operands;
+using test::AttendCase, test::Operands, test::difference;
 
 std::string reason(const Operands& t, const AttendOptions& options) {
   return std::string(why_not_in_sdpa(t.q, t.k, t.v, options).value_or(""));
@@ -29,10 +28,6 @@ std::string reason(const Operands& t, const AttendOptions& options) {
 // Of q, k, v and what the options learn.
 std::vector<at::Tensor> gradients(const at::Tensor& out, const std::vector<at::Tensor>& inputs) {
   return torch::autograd::grad({out}, inputs, {at::cos(out.detach())});
-}
-
-double difference(const at::Tensor& a, const at::Tensor& b) {
-  return a.numel() == 0 ? 0.0 : (a - b).abs().max().item<double>();
 }
 
 void learn(std::optional<at::Tensor>& t, std::vector<at::Tensor>& inputs) {
@@ -104,7 +99,7 @@ TEST(AttendSdpa, LeavesHiddenNanToTheDefinition) {
   masked.mask = at::ones({9, 9}, at::kBool).tril();
   for (const at::Tensor& spoilt : {t.q, t.k, t.v}) {
     const float kept = spoilt[0][1][8][3].item<float>();
-    for (const double poison : {std::nan(""), std::numeric_limits<double>::infinity()}) {
+    for (const double poison : {std::nan(""), test::kInfinity}) {
       spoilt[0][1][8][3].fill_(poison);
       EXPECT_EQ(reason(t, plain), "");
       EXPECT_EQ(reason(t, causal), "it lets hidden NaN and infinity through");

@@ -8,15 +8,12 @@
 
 #include "fovea/core/error.h"
 #include "tests/ops/expect_attend.h"
+#include "tests/ops/tensors.h"
 
 namespace fovea {
 namespace {
 
-using test::relative_error;
-
-at::Tensor random(at::IntArrayRef shape, bool grad = false) {
-  return at::randn(shape, at::kDouble).set_requires_grad(grad);
-}
+using test::random, test::random_leaf, test::relative_error;
 
 // The formula, one number at a time.
 at::Tensor by_loops(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal) {
@@ -52,8 +49,8 @@ TEST(Attend, EqualsItsFormula) {
 TEST(Attend, EqualsTorchsOperatorWithGradients) {
   at::manual_seed(2);
   const auto mask = at::rand({2, 1, 33, 47}) > 0.3;
-  const auto q = random({2, 3, 33, 16}, true), k = random({2, 3, 47, 16}, true),
-             v = random({2, 3, 47, 16}, true);
+  const auto q = random_leaf({2, 3, 33, 16}), k = random_leaf({2, 3, 47, 16}),
+             v = random_leaf({2, 3, 47, 16});
   const auto grad = random({2, 3, 33, 16});
   AttendOptions options;
   options.mask = mask;
@@ -125,7 +122,7 @@ TEST(Attend, NarrowTypesRoundOnlyTheResultAlsoUnderAutocast) {
 }
 
 TEST(Attend, FullyMaskedRowGivesZeroAndNoGradient) {
-  auto q = random({1, 1, 3, 4}, true), k = random({1, 1, 5, 4}, true), v = random({1, 1, 5, 4}, true);
+  auto q = random_leaf({1, 1, 3, 4}), k = random_leaf({1, 1, 5, 4}), v = random_leaf({1, 1, 5, 4});
   AttendOptions options;
   options.mask = at::ones({1, 1, 3, 5}, at::kBool);
   options.mask->select(2, 1).fill_(false);

@@ -99,7 +99,7 @@ inline void expect_right_lse(Run run, const AttendCase& c) {
 struct Spoilt {
   int64_t key;
   bool value;
-  float poison;
+  double poison;
 };
 
 /// Rows that may not see the spoilt key keep their bits; those that may are not finite.

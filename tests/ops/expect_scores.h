@@ -5,23 +5,22 @@
 
 #include <algorithm>
 #include <functional>
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "tests/ops/tensors.h"
 
 // What tests of a score expect: the result of a call and its gradients, against a definition of their own.
 
 namespace fovea::test {
 
-using Tensors = std::vector<at::Tensor>;
 /// A result of leaves that require gradients.
 using Attention = std::function<at::Tensor(const Tensors&)>;
 
 /// softmax(scores) v over the keys where `seen` is true, or over all; heads of v are repeated as scores need.
 inline at::Tensor softmax_times(const at::Tensor& scores, const at::Tensor& v, const at::Tensor& seen = {}) {
-  const double infinity = std::numeric_limits<double>::infinity();
-  const at::Tensor shown = seen.defined() ? scores.masked_fill(seen.logical_not(), -infinity) : scores;
+  const at::Tensor shown = seen.defined() ? scores.masked_fill(seen.logical_not(), -kInfinity) : scores;
   return at::matmul(at::softmax(shown, -1), v.repeat_interleave(scores.size(1) / v.size(1), 1));
 }
 
@@ -34,12 +33,6 @@ inline Tensors with_gradients(const Attention& run, const Tensors& inputs, const
     found.push_back(std::move(g));
   }
   return found;
-}
-
-inline Tensors in_double(const Tensors& inputs) {
-  Tensors wide;
-  for (const auto& t : inputs) wide.push_back(t.to(at::kDouble));
-  return wide;
 }
 
 /// |a - b| / |b| of each; a gradient that is 0 but for rounding is measured against the largest of all, the

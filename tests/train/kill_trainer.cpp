@@ -1,4 +1,4 @@
-// Trains the small network into a run folder: what trainer_test kills.   kill_trainer FOLDER STEPS
+// Trains the small network into a run folder: what train_test kills.   kill_trainer FOLDER STEPS
 // Writes the number of each step to stdout when it is done.
 #include <cstdio>
 #include <cstdlib>

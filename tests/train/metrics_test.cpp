@@ -4,19 +4,16 @@
 
 #include <cmath>
 #include <fstream>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "fovea/core/error.h"
 #include "fovea/train/roc_auc.h"
+#include "tests/support/numbers.h"
 
 namespace fovea::train {
 namespace {
 
-using Json = nlohmann::json;
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+using test::kInfinity, test::kNan;
 
 at::Tensor matrix(const std::vector<std::vector<double>>& rows) {
   const auto n = static_cast<int64_t>(rows.size()), classes = static_cast<int64_t>(rows[0].size());
@@ -28,7 +25,7 @@ at::Tensor matrix(const std::vector<std::vector<double>>& rows) {
 at::Tensor classes_of(const std::vector<int64_t>& labels) { return at::tensor(labels, at::kLong); }
 
 // Every number of `wanted` is in `found`, to 1e-9; null stands for NaN.
-void expect_equal(const Json& found, const Json& wanted, const std::string& what) {
+void expect_equal(const nlohmann::json& found, const nlohmann::json& wanted, const std::string& what) {
   if (wanted.is_structured()) {
     ASSERT_EQ(found.type(), wanted.type()) << what;
     for (const auto& [key, value] : wanted.items()) {
@@ -52,9 +49,9 @@ ErrorKind kind_of(const std::function<void()>& call) {
 
 TEST(Metrics, EqualScikitLearn) {
   std::ifstream file(FOVEA_TEST_DATA "/metrics/cases.json");
-  const Json cases = Json::parse(file);
+  const nlohmann::json cases = nlohmann::json::parse(file);
   ASSERT_EQ(cases.size(), 12u);
-  for (const Json& one : cases) {
+  for (const nlohmann::json& one : cases) {
     const auto scores = matrix(one["scores"].get<std::vector<std::vector<double>>>());
     const auto labels = classes_of(one["labels"].get<std::vector<int64_t>>());
     const MetricOptions options{scores.size(1), /*probabilities=*/!one["logits"].get<bool>()};
@@ -65,8 +62,8 @@ TEST(Metrics, EqualScikitLearn) {
     second.add(scores.narrow(0, cut, scores.size(0) - cut), labels.narrow(0, cut, scores.size(0) - cut));
     first.merge(second);
     EXPECT_EQ(whole.result().n, labels.size(0));
-    expect_equal(Json(to_json(whole.result())), one["expected"], one["name"]);
-    expect_equal(Json(to_json(first.result())), one["expected"],
+    expect_equal(nlohmann::json(to_json(whole.result())), one["expected"], one["name"]);
+    expect_equal(nlohmann::json(to_json(first.result())), one["expected"],
                  one["name"].get<std::string>() + " in parts");
   }
 }

@@ -2,13 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include <limits>
 #include <locale>
+
+#include "tests/support/numbers.h"
 
 namespace fovea::train {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+using test::kNan;
 
 Progress example() {
   Progress progress;
