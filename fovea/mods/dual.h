@@ -81,4 +81,11 @@ Dual<V> exp(const Dual<V>& a) {
   return {power, power * a.slope};
 }
 
+template <class V>
+Dual<V> tanh(const Dual<V>& a) {
+  using std::tanh;
+  const V result = tanh(a.value);
+  return {result, (1.0f - result * result) * a.slope};
+}
+
 }  // namespace fovea

@@ -32,14 +32,14 @@ concept AddingScore = requires {
   requires std::remove_cvref_t<Score>::kOnlyAdds;
 };
 
-/// cap tanh(s / cap).   Source: Gemma 2 (Gemma Team 2024), section 2.
+/// cap tanh(s / cap), cap in 1e-30 ... 1e30.   Source: Gemma 2 (Gemma Team 2024), section 2.
 struct SoftCap {
   float cap;
 
   template <class V, class Q, class K>
   V operator()(V s, const At<Q, K>&) const {
-    using std::exp;
-    return cap - 2.0f * cap / (exp(s * (2.0f / cap)) + 1.0f);
+    using std::tanh;
+    return tanh(s * (1.0f / cap)) * cap;
   }
 };
 
@@ -147,7 +147,8 @@ struct Chain {
       const Dual<V> result = score(s, at);
       const V by_result = back<I + 1>(gradient, Dual<V>{result.value, s.slope}, at, sums);
       if constexpr (LearningScore<std::decay_t<decltype(score)>>) score.learn(by_result, s.value, at, sums);
-      return by_result * result.slope;
+      // A hidden key, whose gradient is 0, may have a slope that is not finite.
+      return select(by_result == 0.0f, by_result, by_result * result.slope);
     }
   }
 };

@@ -108,6 +108,23 @@ FOVEA_OP F exp(F a) {
   MAKE(F, NF, value)
 }
 
+// Relative error below 3e-7; NaN stays NaN. Near 0, where 1 - 2 / (e^2a + 1) would lose its digits, a polynomial
+// (Cephes, tanhf).
+FOVEA_OP F tanh(F a) {
+  const NF given = AS_F(a), square = given * given;
+  NF p = square * -5.70498872745e-3f + 2.06390887954e-2f;
+  p = p * square - 5.37397155531e-2f;
+  p = p * square + 1.33314422036e-1f;
+  p = p * square - 3.33332819422e-1f;
+  const F size = abs(a);
+  const F large = 1.0f - 2.0f / (exp(size + size) + 1.0f);
+  NF small = p * square * given + given;
+  const NI sign = AS_I(a) & INT32_MIN;
+  const NI signed_large = AS_I(large) | sign;
+  const NI close = AS_F(size) < NF{} + 0.625f;
+  MAKE(F, NI, (close & reinterpret_cast<const NI&>(small)) | (~close & signed_large))
+}
+
 #undef MAKE
 #undef AS_F
 #undef AS_I

@@ -70,7 +70,10 @@ bool broadcasts(const at::Tensor& t, at::IntArrayRef shape) {
   return true;
 }
 
-bool is_integer(const at::Tensor& t) { return at::isIntegralType(t.scalar_type(), /*includeBool=*/false); }
+// int64 holds them all.
+bool is_integer(const at::Tensor& t) {
+  return at::isIntegralType(t.scalar_type(), /*includeBool=*/false) && t.scalar_type() != at::kUInt64;
+}
 
 void check_device(const char* where, const at::Tensor& t, const at::Tensor& q, const char* name) {
   if (t.device() == q.device()) return;
@@ -83,8 +86,8 @@ void check_numbers(const char* where, const AttendOptions& options) {
     refuse(where, "the scale must be finite", std::to_string(*options.scale),
            "Leave it empty for 1 / sqrt(D).");
   }
-  if (options.softcap && !(*options.softcap > 0.0 && std::isfinite(*options.softcap))) {
-    refuse(where, "softcap must be finite and above 0", std::to_string(*options.softcap),
+  if (options.softcap && !(*options.softcap >= 1e-30 && *options.softcap <= 1e30)) {
+    refuse(where, "softcap must be above 0, within 1e-30 ... 1e30", std::to_string(*options.softcap),
            "Leave it empty for scores without a cap.");
   }
   if (!(options.dropout_p >= 0.0 && options.dropout_p < 1.0)) {

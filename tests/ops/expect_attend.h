@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fovea/ops/attend.h"
+#include "fovea/ops/attend_composed.h"
 #include "tests/ops/attend_cases.h"
 
 // What tests of attend()'s implementations expect of them.
@@ -54,6 +55,12 @@ inline bool same_bits(const at::Tensor& a, const at::Tensor& b) {
 }
 
 using Run = AttendResult (*)(const at::Tensor&, const at::Tensor&, const at::Tensor&, const AttendOptions&);
+
+/// The definition, as such a function.
+inline AttendResult composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                             const AttendOptions& options) {
+  return attend_composed(q, k, v, options);
+}
 
 /// check(c) for each case, up to the first that fails.
 template <class Check>
