@@ -54,6 +54,15 @@ std::shared_ptr<const AttendFunctors> dense_bias(const at::Tensor& bias, int64_t
   return std::make_shared<DenseBiasFunctors>(bias, queries, keys);
 }
 
+// Numbers that lie side by side are added and learned quicker than by their places. A table that many windows
+// share is written out once, where that takes no more memory than the queries.
+std::shared_ptr<const AttendFunctors> grid(const AttendGrid& given, const at::Tensor& q) {
+  const auto& [table, height, width] = given;
+  const int64_t n = height * width;
+  if (n > q.size(0) * q.size(3)) return std::make_shared<GridFunctors>(widened(table), height, width);
+  return dense_bias(grid_bias(widened(table), height, width), n, n);
+}
+
 void add_similarity(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options,
                     FunctorList& list) {
   if (!std::holds_alternative<Gaussian>(options.similarity)) return;
@@ -68,10 +77,7 @@ void add_biases(const at::Tensor& q, const at::Tensor& k, const AttendOptions& o
   const int64_t n = q.size(2), m = k.size(2);
   if (options.alibi_slopes) list.push_back(alibi(*options.alibi_slopes, n, m, tiles));
   if (options.relative_table) list.push_back(relative(*options.relative_table, n, m, tiles));
-  if (options.relative_grid) {
-    const auto& [table, height, width] = *options.relative_grid;
-    list.push_back(std::make_shared<GridFunctors>(widened(table), height, width));
-  }
+  if (options.relative_grid) list.push_back(grid(*options.relative_grid, q));
   if (options.relative_keys) {
     const double scale = product_scale(q, options);
     list.push_back(dense_bias(relative_key_scores(q, *options.relative_keys, scale, m), n, m));
@@ -96,7 +102,7 @@ FunctorList call_functors(const at::Tensor& q, const at::Tensor& k, const Attend
   }
   if (options.window) list.push_back(hide(window_mask(*options.window)));
   if (options.key_lengths) {
-    list.push_back(hide(KeyLengths(int_table(int_values(options.key_lengths->clamp(0, m))))));
+    list.push_back(hide(KeyLengths(int_table(int_values(options.key_lengths->to(at::kLong).clamp(0, m))))));
   }
   if (options.segments) {
     list.push_back(hide(Segments(int_table(int_values(options.segments->query_ids)),

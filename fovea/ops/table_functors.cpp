@@ -21,14 +21,24 @@ at::Tensor grid_places(int64_t height, int64_t width) {
   return (rows + at::arange(width, at::kInt)).to(at::kInt).flatten().contiguous();
 }
 
+// The entry of a position and itself.
+int64_t grid_centre(int64_t height, int64_t width) { return (height - 1) * (2 * width - 1) + width - 1; }
+
 ByPlace by_place(const at::Tensor& table, int64_t height, int64_t width) {
-  const int64_t span = 2 * width - 1;
   return {kernel_table(table), int_table(grid_places(height, width)),
           static_cast<int32_t>(table.size(0) == 1 ? 0 : table.size(1)),
-          static_cast<int32_t>((height - 1) * span + width - 1)};
+          static_cast<int32_t>(grid_centre(height, width))};
 }
 
 }  // namespace
+
+// By gather(), whose gradient adds up each head's entries in their order.
+at::Tensor grid_bias(const at::Tensor& table, int64_t height, int64_t width) {
+  const int64_t n = height * width;
+  const at::Tensor places = grid_places(height, width).to(table.device(), at::kLong);
+  const at::Tensor entries = places.unsqueeze(1) - places.unsqueeze(0) + grid_centre(height, width);
+  return table.gather(1, entries.view({1, n * n}).expand({table.size(0), -1})).view({1, -1, n, n});
+}
 
 HeadFactorFunctors::HeadFactorFunctors(const at::Tensor& factors)
     : factors_(factors), functors_{HeadFactor{kernel_table(factors)}, All{}} {}

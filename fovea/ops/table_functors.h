@@ -26,6 +26,9 @@ class HeadFactorFunctors : public AttendFunctors {
   Functors<HeadFactor, All> functors_;
 };
 
+/// The table (H|1, entries) of a grid written out, (1, H|1, N, M): a dense bias, differentiable.
+at::Tensor grid_bias(const at::Tensor& table, int64_t height, int64_t width);
+
 /// s + a number for the difference of places in a grid; see AttendGrid.
 class GridFunctors : public AttendFunctors {
  public:

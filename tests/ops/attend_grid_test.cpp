@@ -59,6 +59,7 @@ TEST(AttendGrid, IsADenseBiasByRowsAndColumns) {
   at::manual_seed(91);
   for (const auto& [height, width] : std::vector<std::pair<int64_t, int64_t>>{
            {1, 1}, {1, 15}, {16, 1}, {1, 17}, {7, 9}, {8, 8}, {7, 7}, {10, 10}, {16, 16}, {1, 257}}) {
+    // Up to 3 x 16 positions as a dense bias, more by their places.
     for (const int64_t heads : {1, 4}) expect_grid(height, width, heads, at::kFloat, 1e-5);
   }
   expect_grid(12, 12, 4, at::kHalf, 1.5e-3);
@@ -75,8 +76,9 @@ TEST(AttendGrid, SumsAreOfTheTablesSize) {
 TEST(AttendGrid, TheSameBitsOnAnyNumberOfThreads) {
   at::manual_seed(92);
   const int before = at::get_num_threads();
-  const at::Tensor x = at::randn({37, 3, 49, 16}), grad = at::randn({37, 3, 49, 16});
-  for (const int64_t heads : {1, 3}) {
+  for (const auto& [windows, heads] :
+       std::vector<std::pair<int64_t, int64_t>>{{37, 1}, {37, 3}, {3, 1}, {3, 3}}) {
+    const at::Tensor x = at::randn({windows, 3, 49, 16}), grad = at::randn({windows, 3, 49, 16});
     const at::Tensor table = at::randn({heads, 169}).requires_grad_();
     AttendOptions options;
     options.relative_grid = AttendGrid{table, 7, 7};
