@@ -22,13 +22,14 @@ at::Tensor additive_scores(const at::Tensor& q, const at::Tensor& k, const at::T
 
 bool any_nan(const at::Tensor& t) { return !t.is_meta() && at::isnan(t).any().item<bool>(); }
 
-// A gradient of 0, of a key that a query may not see, times a slope that is NaN would be NaN: columns of such
-// keys pass none.
+// A gradient of 0, of a key that a query may not see, times a slope that is NaN would be NaN: scores of such
+// queries and keys pass none.
 at::Tensor isolated_scores(const at::Tensor& q, const at::Tensor& k, const at::Tensor& w) {
-  if (!any_nan(k)) return additive_scores(q, k, w);
-  const at::Tensor nan = at::isnan(k);
-  return additive_scores(q, k.masked_fill(nan, 0.0), w)
-      .masked_fill(nan.any(-1).unsqueeze(2), std::numeric_limits<double>::quiet_NaN());
+  if (!any_nan(q) && !any_nan(k)) return additive_scores(q, k, w);
+  const at::Tensor nan_q = at::isnan(q), nan_k = at::isnan(k);
+  return additive_scores(q.masked_fill(nan_q, 0.0), k.masked_fill(nan_k, 0.0), w)
+      .masked_fill(nan_q.any(-1).unsqueeze(3).logical_or(nan_k.any(-1).unsqueeze(2)),
+                   std::numeric_limits<double>::quiet_NaN());
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "fovea/ops/attend_calls.h"
 #include "fovea/ops/attend_kernel_args.h"
 #include "fovea/ops/call_functors.h"
+#include "fovea/ops/unchanged.h"
 
 namespace fovea {
 namespace {
@@ -63,7 +64,9 @@ class FusedAdditiveAttention : public torch::autograd::Function<FusedAdditiveAtt
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& grads) {
     const auto capsule = context->saved_data["call"].toCapsule();
-    AttendOptions options = static_cast<const Call&>(*capsule).options;
+    const auto& call = static_cast<const Call&>(*capsule);
+    call.unchanged.check("additive_attend");
+    AttendOptions options = call.options;
     const auto saved = context->get_saved_variables();
     const torch::autograd::variable_list inputs(saved.begin(), saved.begin() + 4);
     const OutputGradients given = output_gradients(grads, inputs[0], inputs[2]);
@@ -79,8 +82,9 @@ class FusedAdditiveAttention : public torch::autograd::Function<FusedAdditiveAtt
 
  private:
   struct Call : torch::CustomClassHolder {
-    explicit Call(const AttendOptions& options) : options(options) {}
+    explicit Call(const AttendOptions& options) : options(options), unchanged(options) {}
     AttendOptions options;
+    Unchanged unchanged;
   };
 };
 

@@ -6,8 +6,8 @@
 
 namespace fovea {
 
-/// Why the fused kernel cannot run this call; empty when it can. Arguments as additive_attend(), which has
-/// checked them.
+/// Why the fused kernel cannot run this call, or another is quicker; empty when it should. Arguments as
+/// additive_attend(), which has checked them.
 std::optional<std::string_view> why_not_additive_fused(const at::Tensor& q, const at::Tensor& k,
                                                        const at::Tensor& v, const at::Tensor& w,
                                                        const AttendOptions& options);

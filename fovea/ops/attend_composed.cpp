@@ -19,12 +19,18 @@
 namespace fovea {
 namespace {
 
-// q k^T. Times a gradient of 0 a key that is not finite would still be NaN, so its column passes none.
-at::Tensor score_products(const at::Tensor& q, const at::Tensor& k) {
-  if (all_finite(k)) return at::matmul(q, k.transpose(2, 3));
-  const at::Tensor spoilt = at::isfinite(k).all(-1).logical_not().unsqueeze(2);
-  return at::where(spoilt, at::matmul(q, k.transpose(2, 3)).detach(),
-                   at::matmul(q, finite_part(k).transpose(2, 3)));
+// Hidden scores that are not finite as 0: times a gradient of 0 a step's slope there would still be NaN.
+at::Tensor hidden_finite(const at::Tensor& scores, const at::Tensor& allowed) {
+  if (!allowed.defined() || all_finite(scores)) return scores;
+  return scores.masked_fill(allowed.logical_not(), 0.0);
+}
+
+// A score of -inf hides like a mask.
+at::Tensor without_minus_infinity(const at::Tensor& allowed, const at::Tensor& scores) {
+  if (scores.is_meta()) return allowed;
+  const at::Tensor seen = scores.detach() != -std::numeric_limits<double>::infinity();
+  if (seen.all().item<bool>()) return allowed;
+  return allowed.defined() ? allowed.logical_and(seen) : seen;
 }
 
 // What the values that are not finite add to those who may see them: infinity of one sign, or NaN.
@@ -44,6 +50,14 @@ at::Tensor weighted_sum(const at::Tensor& weights, const at::Tensor& v, const at
 }
 
 }  // namespace
+
+at::Tensor row_products(const at::Tensor& a, const at::Tensor& b) {
+  if (all_finite(a) && all_finite(b)) return at::matmul(a, b.transpose(-2, -1));
+  const auto spoilt = [](const at::Tensor& rows) { return at::isfinite(rows).all(-1).logical_not(); };
+  return at::where(spoilt(a).unsqueeze(-1).logical_or(spoilt(b).unsqueeze(-2)),
+                   at::matmul(a, b.transpose(-2, -1)).detach(),
+                   at::matmul(finite_part(a), finite_part(b).transpose(-2, -1)));
+}
 
 at::Tensor with_heads(const at::Tensor& t, int64_t heads) {
   return t.size(1) == heads ? t : t.repeat_interleave(heads / t.size(1), 1);
@@ -69,8 +83,14 @@ at::Tensor finite_product(const at::Tensor& t, const at::Tensor& factors) {
 AttendResult attend_scores(at::Tensor scores, const at::Tensor& v, const AttendOptions& options,
                            const FunctorList& functors) {
   const TensorAt at = positions_of(scores, scores.sizes());
-  for (const auto& step : functors) scores = step->score(scores, at);
-  const at::Tensor allowed = allowed_pairs(functors, at);
+  at::Tensor allowed = allowed_pairs(functors, at);
+  const at::Tensor products = scores;
+  scores = hidden_finite(scores, allowed);
+  for (const auto& step : functors) {
+    const at::Tensor result = step->score(scores, at);
+    if (!result.is_same(scores)) scores = hidden_finite(result, allowed);
+  }
+  if (!scores.is_same(products)) allowed = without_minus_infinity(allowed, scores);
   at::Tensor weights = normalise(options.normaliser, scores, allowed);
   if (options.dropout_p > 0.0) weights = weights * dropout_factors(weights, dropout_of(options));
   const at::Tensor values = with_heads(half_widened(v), scores.size(1));
@@ -90,7 +110,7 @@ AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at:
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const at::Tensor queries = half_widened(q) * product_scale(q, options),
                    keys = with_heads(half_widened(k), q.size(1));
-  return attend_scores(score_products(queries, keys), v, options, functors);
+  return attend_scores(row_products(queries, keys), v, options, functors);
 }
 
 }  // namespace fovea

@@ -19,6 +19,10 @@ AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at:
 AttendResult attend_scores(at::Tensor scores, const at::Tensor& v, const AttendOptions& options,
                            const FunctorList& functors);
 
+/// a b^T of rows a (..., N, D) and b (..., M, D). Rows that are not finite pass no gradient: times one of 0,
+/// as of what is hidden, theirs would be NaN.
+at::Tensor row_products(const at::Tensor& a, const at::Tensor& b);
+
 /// (B, Hkv, T, D) with each head once for every one of `heads` that shares it.
 at::Tensor with_heads(const at::Tensor& t, int64_t heads);
 

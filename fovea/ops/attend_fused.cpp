@@ -18,6 +18,7 @@
 #include "fovea/ops/attend_normalisers.h"
 #include "fovea/ops/attend_similarity.h"
 #include "fovea/ops/call_functors.h"
+#include "fovea/ops/unchanged.h"
 
 namespace fovea {
 namespace {
@@ -170,6 +171,7 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
                                                  const torch::autograd::variable_list& grads) {
     const auto capsule = context->saved_data["call"].toCapsule();
     const auto& call = static_cast<const Call&>(*capsule);
+    call.unchanged.check("attend");
     const auto saved = context->get_saved_variables();
     const torch::autograd::variable_list qkv(saved.begin(), saved.begin() + 3);
     const OutputGradients given = output_gradients(grads, qkv[0], qkv[2]);
@@ -184,9 +186,10 @@ class FusedAttention : public torch::autograd::Function<FusedAttention> {
  private:
   struct Call : torch::CustomClassHolder {
     Call(const AttendOptions& options, const std::vector<size_t>& learners)
-        : options(options), learners(learners) {}
+        : options(options), learners(learners), unchanged(options) {}
     AttendOptions options;
     std::vector<size_t> learners;
+    Unchanged unchanged;
   };
 
   static torch::autograd::variable_list differentiable_gradients(const torch::autograd::variable_list& qkv,

@@ -6,13 +6,13 @@
 
 namespace fovea {
 
-/// Why the fused kernel cannot run this call; empty when it can. Arguments as attend(), which has checked
-/// them.
+/// Why the fused kernel cannot run this call, or another is quicker; empty when it should. Arguments as
+/// attend(), which has checked them.
 std::optional<std::string_view> why_not_fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                               const AttendOptions& options);
 
-/// attend() in one kernel, tile by tile: in O(B H (N + M)) memory beside the result, with gradients by q, k,
-/// v, the biases and what the functors learn in another.
+/// attend() in one kernel, tile by tile, with gradients by q, k, v, the biases and what the functors learn in
+/// another. O(B Hkv M (D + Dv)) memory; where gradients follow, half types keep the result in float32 too.
 AttendResult attend_fused(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const AttendOptions& options);
 

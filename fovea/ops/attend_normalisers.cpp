@@ -41,6 +41,14 @@ at::Tensor sink_scores(const SoftmaxSink& sink, const at::Tensor& scores) {
 
 // Over rows that see a key, hidden scores being -inf.
 
+// Hidden ones -inf, but 0 in a row without any key, which would be NaN forward and backward.
+at::Tensor shown_scores(const at::Tensor& scores, const at::Tensor& allowed) {
+  const at::Tensor sees = allowed.any(-1, /*keepdim=*/true);
+  const at::Tensor instead =
+      at::zeros(sees.sizes(), scores.options().requires_grad(false)).masked_fill(sees, -kInfinity);
+  return at::where(allowed, scores, instead);
+}
+
 at::Tensor weights_of(const Softmax&, const at::Tensor& scores) { return at::softmax(scores, -1); }
 
 at::Tensor weights_of(const SoftmaxSink& sink, const at::Tensor& scores) {
@@ -120,9 +128,7 @@ at::Tensor weights_of(const Entmax15&, const at::Tensor& scores) {
 }  // namespace
 
 const char* normaliser_name(const AttendNormaliser& normaliser) {
-  constexpr const char* kNames[] = {"softmax", "softmax with sink", "sigmoid", "sparsemax", "entmax15"};
-  static_assert(std::size(kNames) == std::variant_size_v<AttendNormaliser>);
-  return kNames[normaliser.index()];
+  return kNormalisers[normaliser.index()].first;
 }
 
 std::vector<std::string> normaliser_names() {
@@ -160,19 +166,15 @@ at::Tensor normalise(const AttendNormaliser& normaliser, const at::Tensor& score
     return std::visit([&](const auto& by) { return weights_of(by, shown); }, normaliser);
   };
   if (!allowed.defined()) return weights(scores);
-  const at::Tensor hidden = allowed.logical_not(), empty = hidden.all(-1, /*keepdim=*/true);
-  // A row without any key would be NaN forward and backward; it gets scores that are not, and no weights.
-  return weights(at::where(hidden, at::where(empty, 0.0, -kInfinity), scores)).masked_fill(hidden, 0.0);
+  return weights(shown_scores(scores, allowed)).masked_fill(allowed.logical_not(), 0.0);
 }
 
 at::Tensor log_sum_exp(const AttendNormaliser& normaliser, const at::Tensor& scores,
                        const at::Tensor& allowed) {
   at::Tensor sums;
   if (allowed.defined()) {
-    const at::Tensor hidden = allowed.logical_not().expand(scores.sizes()),
-                     empty = hidden.all(-1, /*keepdim=*/true);
-    sums = at::logsumexp(scores.masked_fill(hidden & empty.logical_not(), -kInfinity), -1)
-               .masked_fill(empty.squeeze(-1), -kInfinity);
+    const at::Tensor empty = allowed.expand(scores.sizes()).any(-1).logical_not();
+    sums = at::logsumexp(shown_scores(scores, allowed), -1).masked_fill(empty, -kInfinity);
   } else {
     sums = at::logsumexp(scores, -1);
   }

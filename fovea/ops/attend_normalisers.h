@@ -9,7 +9,7 @@
 
 namespace fovea {
 
-/// As in refusals: "softmax", "softmax with sink", "sigmoid", "sparsemax", "entmax15".
+/// One of normaliser_names().
 const char* normaliser_name(const AttendNormaliser& normaliser);
 
 /// softmax, softmax_sink, sigmoid, sparsemax, entmax15: as users write them.

@@ -15,6 +15,7 @@
 #include "fovea/ops/attend_observe_composed.h"
 #include "fovea/ops/attend_similarity.h"
 #include "fovea/ops/call_functors.h"
+#include "fovea/ops/choice.h"
 #include "fovea/ops/describe.h"
 
 namespace fovea {
@@ -117,7 +118,7 @@ AttendObserved observe_fused(const at::Tensor& q, const at::Tensor& k, const Att
 
 AttendObserved observe_attend(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options,
                               const at::Tensor& lse, const AttendObservation& wanted) {
-  check_attend(q, k, k, options);
+  check_attend(q, k, k, options, "observe_attend");
   check_normaliser(options);
   check_lse(q, lse);
   check_wanted(q, k, wanted);
@@ -126,8 +127,9 @@ AttendObserved observe_attend(const at::Tensor& q, const at::Tensor& k, const At
   own.weights = false;
   own.lse = true;  // the scores are those that it sums
   return with_operands(q, k, own, [&](const at::Tensor& queries, const at::Tensor& keys) {
-    const bool fused = !why_not_fused(queries, keys, keys, own);
-    return (fused ? observe_fused : observe_composed)(queries, keys, own, lse, wanted);
+    const Refusal reason = why_not_fused(queries, keys, keys, own);
+    report_choice("observe_attend", q, k, "fused", reason);
+    return (reason ? observe_composed : observe_fused)(queries, keys, own, lse, wanted);
   });
 }
 

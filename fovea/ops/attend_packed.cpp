@@ -74,7 +74,7 @@ at::Tensor attend_packed(const at::Tensor& q, const at::Tensor& k, const at::Ten
   }
   const auto qs = sequences(q, queries), ks = sequences(k, keys), vs = sequences(v, keys);
   AttendOptions own = options;
-  const uint64_t seed = options.dropout_p > 0.0 ? options.seed.value_or(draw_seed()) : 0;
+  const uint64_t seed = options.seed || options.dropout_p == 0.0 ? options.seed.value_or(0) : draw_seed();
   std::vector<at::Tensor> parts;
   for (size_t s = 0; s < qs.size(); ++s) {
     own.seed = seed + s * 0x9E3779B97F4A7C15u;

@@ -10,8 +10,8 @@
 #include "fovea/ops/attend_functors.h"
 #include "fovea/ops/attend_kernel_args.h"
 #include "fovea/ops/attend_paged_composed.h"
+#include "fovea/ops/choice.h"
 #include "fovea/ops/describe.h"
-#include "fovea/ops/verbose.h"
 
 namespace fovea {
 namespace {
@@ -142,10 +142,7 @@ at::Tensor attend_paged(const at::Tensor& q, const PagedCache& cache, const Atte
   plain.scale = options.scale;
   plain.functors = options.functors;
   const auto reason = why_not_paged(q, cache, plain);
-  if (reports_dispatch()) {
-    report_dispatch("attend_paged " + describe_pages(q, cache) +
-                    (reason ? ": composed; not paged: " + std::string(*reason) : std::string(": paged")));
-  }
+  report_choice("attend_paged", q, cache.k_pages, "paged", reason);
   return reason ? attend_paged_composed(q, cache, options) : run_paged(q, cache, index, plain);
 }
 

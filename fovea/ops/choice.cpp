@@ -10,4 +10,11 @@ void report_choice(const char* op, const at::Tensor& q, const at::Tensor& k, con
   report_dispatch(line);
 }
 
+void report_choice(const char* op, const at::Tensor& q, const at::Tensor& k, const char* implementation,
+                   const Refusal& refusal) {
+  if (!reports_dispatch()) return;
+  if (!refusal) return report_choice(op, q, k, {implementation, {}});
+  report_choice(op, q, k, {"composed", {implementation + (": " + std::string(*refusal))}});
+}
+
 }  // namespace fovea

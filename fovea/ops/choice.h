@@ -49,6 +49,10 @@ AttendChoice explain_choice(const Implementation<Tensors...> (&implementations)[
 /// float cpu: fused; not decode: so many queries are quicker in tiles`.
 void report_choice(const char* op, const at::Tensor& q, const at::Tensor& k, const AttendChoice& choice);
 
+/// The same where there is one implementation beside the definition, and `refusal` is its own.
+void report_choice(const char* op, const at::Tensor& q, const at::Tensor& k, const char* implementation,
+                   const Refusal& refusal);
+
 /// Runs the implementation of explain_choice(), without building its texts unless they are to be reported.
 /// Dropout without a seed draws one.
 template <size_t n, class... Tensors>

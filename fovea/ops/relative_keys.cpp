@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/matmul.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <algorithm>
@@ -31,7 +30,7 @@ at::Tensor relative_key_scores(const at::Tensor& q, const at::Tensor& table, dou
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const at::Tensor rows = half_widened(q) * scale, entries = table.to(rows.scalar_type());
   const int64_t queries = q.size(2), span = queries + keys - 1;
-  const at::Tensor by_entry = at::matmul(rows, entries.transpose(1, 2));
+  const at::Tensor by_entry = row_products(rows, entries);
   if (queries == 0 || keys == 0) return by_entry.sum(3, /*keepdim=*/true).expand({-1, -1, -1, keys});
   const at::Tensor by_distance = each_distance(by_entry, queries, keys);
   if (queries == 1) return by_distance;

@@ -58,7 +58,7 @@ _OPTIONS = frozenset(AttendOptions.__annotations__)
 def attend(
     q: Tensor, k: Tensor, v: Tensor, **options: Unpack[AttendOptions]
 ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-    """Attention: a weighted sum of values.   out = normalise(mask(bias + ALiBi + softcap(scale q k^T))) v
+    """Attention: a weighted sum of values.   out = normalise(mask(bias + ALiBi + relative + softcap(scale q k^T))) v
 
     q (B, H, N, D), k (B, Hkv, M, D), v (B, Hkv, M, Dv) -> (B, H, N, Dv); float32, bfloat16, float16, or float64 by the
     definition. A query that may see no key gives 0. What a query may not see has no influence on it, NaN included.
@@ -89,7 +89,8 @@ def attend(
     dropout_p=0.0       probability that a weight is dropped (and the rest scaled by 1 / (1 - p)), in [0, 1)
     seed=None           of the dropout; drawn from torch's generator when None
     enable_gqa=False    H may be a multiple of Hkv: groups of queries share keys
-    return_lse=False    also "lse", (B, H, N), float32: the logarithm of each query's sum of exponentials; has a gradient
+    return_lse=False    also "lse", (B, H, N), float32 (float64 of float64): the logarithm of each query's sum of
+                        exponentials; has a gradient
     observe=()          what else to return, by its name, told in O(N + M) memory of a softmax's weights before dropout:
                         "entropy", "distance" (the mean |i - j|), "argmax" (-1 where a query sees no key), (B, H, N);
                         "received" (B, H, M), what each key gets of all queries; fovea.TopK(count),
@@ -108,8 +109,9 @@ def additive_attend(
     """Attention by a small network instead of products.   s_ij = sum_e w_e tanh(q_ie + k_je)
 
     q (B, H, N, E), k (B, H, M, E), both projected to the hidden size E already, v (B, H, M, Dv), w (H, E) or (E)
-    -> (B, H, N, Dv). `w` has a gradient. Options, results and errors are those of `attend`, but for scale, enable_gqa,
-    cu_seqlens_q, cu_seqlens_k, and of observe all but "weights". Source: Bahdanau et al. 2015, A.1.2.
+    -> (B, H, N, Dv). `w` has a gradient. Options, results and errors are those of `attend`, but for scale, cosine,
+    gaussian, relative_keys, enable_gqa, cu_seqlens_q, cu_seqlens_k, and of observe all but "weights" and "lse".
+    Source: Bahdanau et al. 2015, A.1.2.
     """
     return _call("additive_attend", (q, k, v, w), options)
 
@@ -153,6 +155,7 @@ def _call(name, tensors, options):
         raise ValueError(
             f'[{name}] causal must be False, True or "bottom_right"; found {causal!r}. Leave it out for no order.'
         )
+    # The operator takes no dropout without one: its backward under torch.compile runs the forward again.
     if arguments.get("dropout_p", 0.0) > 0.0 and arguments.get("seed") is None:
         arguments["seed"] = int(torch.randint(2**62, ()))
     for option, parts in _PARTS.items():

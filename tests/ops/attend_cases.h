@@ -13,7 +13,7 @@
 #include "fovea/ops/attend.h"
 #include "fovea/ops/attend_functors.h"
 
-// The case table of attend(): every test and benchmark of it draws from these.
+// The case table of attend(): what tests of whole calls draw from.
 
 namespace fovea::test {
 

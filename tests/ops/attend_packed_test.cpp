@@ -61,6 +61,22 @@ TEST(AttendPacked, DropoutDiffersFromSequenceToSequence) {
   EXPECT_FALSE(at::equal(out.slice(0, 0, 64), out.slice(0, 64)));
 }
 
+TEST(AttendPacked, DrawsASeedOnlyWhereNoneIsGiven) {
+  const Packed t = make_packed();
+  at::manual_seed(44);
+  const at::Tensor next = at::rand({4});
+  const auto next_after = [&](std::optional<uint64_t> seed) {
+    AttendOptions options;
+    options.dropout_p = 0.5;
+    options.seed = seed;
+    at::manual_seed(44);
+    attend_packed(t.q, t.k, t.v, t.query_offsets, t.key_offsets, options);
+    return at::rand({4});
+  };
+  EXPECT_TRUE(at::equal(next_after(3), next));
+  EXPECT_FALSE(at::equal(next_after(std::nullopt), next));
+}
+
 TEST(AttendPacked, NoSequences) {
   const auto none = at::zeros({0, 2, 8});
   EXPECT_EQ(attend_packed(none, none, none, at::tensor({0}), at::tensor({0})).sizes(),

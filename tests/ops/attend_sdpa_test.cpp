@@ -76,7 +76,6 @@ TEST(AttendSdpa, AFullyMaskedRowGivesZeroAndNoGradient) {
   }
 }
 
-// What a mask hides may be NaN, and the function would spread it: the definition runs instead.
 TEST(AttendSdpa, CosineGridAndRelativeKeys) {
   const Operands t = test::make_operands({2, 2, 2, 12, 12, 8, 8, at::kDouble, "contiguous", "none"});
   AttendOptions cosine, grid, keys;
@@ -92,6 +91,7 @@ TEST(AttendSdpa, CosineGridAndRelativeKeys) {
   }
 }
 
+// What a mask hides may be NaN, and the function would spread it: the definition runs instead.
 TEST(AttendSdpa, LeavesHiddenNanToTheDefinition) {
   Operands t = test::make_operands({1, 2, 2, 9, 9, 8, 8, at::kFloat, "contiguous", "none"});
   AttendOptions plain, causal, masked;

@@ -186,7 +186,7 @@ class Product {
   size_t size_;
 };
 
-// FOVEA_TEST_FULL=1 runs the whole product, 170,000 cases; otherwise some of it.
+// FOVEA_TEST_FULL=1 runs the whole product, some 186,000 cases; otherwise some of it.
 TEST(AttendTable, ShortSequences) {
   Product product(test::short_axes());
   const auto any = [](const AttendCase&) { return true; };

@@ -41,6 +41,8 @@ class Additive(unittest.TestCase):
         w, offsets = torch.ones(16), torch.tensor([0, 2])
         for text, arguments in {
             "no scale": {"scale": 2.0},
+            "similarity": {"cosine": 2.0},
+            "relative keys": {"relative_keys": torch.ones(1, 3, 16)},
             "only weights and lse": {"observe": ["entropy"]},
             "behind each other": {"cu_seqlens_q": offsets, "cu_seqlens_k": offsets},
         }.items():

@@ -75,7 +75,7 @@ class PackedQueries {
   }
   const C* q_rows(int64_t query) const { return q_rows_.get() + query * args_.n.dim; }
   const C* g_rows(int64_t query) const { return g_rows_.get() + query * args_.n.value_dim; }
-  /// In units of log2; +inf for a query that sees no key.
+  /// In units of log2; +inf for a query that sees neither key nor sink.
   const float* lse(int64_t query) const { return lse_.get() + query; }
   const float* delta(int64_t query) const { return delta_.get() + query; }
   /// (D, width(q0)), sums of K^T dS^T.

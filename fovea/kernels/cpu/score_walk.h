@@ -90,8 +90,6 @@ class ScoreWalk {
   int64_t capacity() const { return capacity_; }
   int64_t tile_size() const { return capacity_ * tile_columns(); }
 
-  int64_t batch() const { return batch_; }
-  int64_t head() const { return head_; }
   int64_t kv_head() const { return kv_head_; }
   int64_t q0() const { return q0_; }
   int64_t rows() const { return rows_; }

@@ -33,8 +33,8 @@ const std::vector<MechanismEntry>& mechanism_entries() {
       {"longformer", "softmax over |i - j| <= window, or one of both before global",
        "Beltagy et al. 2020, 3.1", kWindowed, "fused", "window=256,global=1"},
       {"sparse_strided", "softmax over 0 <= i - j <= stride, or stride divides i - j >= 0",
-       "Child et al. 2019, Generating long sequences with sparse transformers, 4.3",
-       "O(N M D) time, O(N + M) memory", "fused", "stride=128"},
+       "Child et al. 2019, Generating long sequences with sparse transformers, 4.3", kLinearMemory, "fused",
+       "stride=128"},
   };
   return entries;
 }

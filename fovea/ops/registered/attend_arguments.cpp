@@ -142,6 +142,11 @@ AttendOptions options_of(const Arguments& a) {
   options.normaliser = normaliser(a);
   options.dropout_p = a[kDropoutP].toDouble();
   if (given(a, kSeed)) options.seed = static_cast<uint64_t>(a[kSeed].toInt());
+  if (options.dropout_p > 0.0 && !options.seed) {
+    throw usage_error("attend",
+                      "the operator's dropout needs a seed, as its backward may run the forward again; found "
+                      "none. Draw one, as fovea.attend() does.");
+  }
   for (const std::string& name : observed_names(a)) {
     options.weights |= name == "weights";
     options.lse |= name == "lse";

@@ -13,7 +13,7 @@
 
 namespace fovea::registered {
 
-/// q, k, v, alibi_slopes, bias, relative_table, sinks.
+/// q, k, v and the tensors that stand before the `*` of the options.
 constexpr size_t kAttendDifferentiable = 11;
 
 /// Of the schema, after q, k and v.

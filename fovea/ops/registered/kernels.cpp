@@ -1,5 +1,6 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/library.h>
@@ -51,12 +52,19 @@ void run_backward(const c10::OperatorHandle& handle, torch::jit::Stack* stack) {
   const std::vector<at::Tensor> all = op.run(arguments);
   for (size_t i = 0; i < all.size(); ++i) {
     const std::optional<at::Tensor> grad = grads[i];
-    if (!grad) continue;
+    if (!grad || !all[i].requires_grad()) continue;
     results.push_back(all[i]);
     given.push_back(*grad);
   }
-  std::vector<at::Tensor> gradients = torch::autograd::grad(results, inputs, given);
-  for (at::Tensor& gradient : gradients) gradient = gradient.contiguous();
+  std::vector<at::Tensor> gradients(inputs.size());
+  if (!results.empty()) {
+    gradients = torch::autograd::grad(results, inputs, given, /*retain_graph=*/std::nullopt,
+                                      /*create_graph=*/false, /*allow_unused=*/true);
+  }
+  // A result such as lse does not depend on every input.
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    gradients[i] = gradients[i].defined() ? gradients[i].contiguous() : at::zeros_like(inputs[i]);
+  }
   torch::jit::push(*stack, std::move(gradients));
 }
 
