@@ -56,6 +56,13 @@ class HeadGradient {
  private:
   static constexpr bool kNarrow = !std::is_same_v<C, float>;
 
+  // Of the tile, where rows stand for keys and columns for queries.
+  int64_t height() const { return product_rows<C>(walk_.keys(), args_.n.keys); }
+  int64_t key_terms() const { return std::min(walk_.height(), product_terms<C>(walk_.keys(), args_.n.keys)); }
+  int64_t query_terms() const {
+    return std::min(walk_.columns(), product_terms<C>(walk_.queries(), args_.n.queries));
+  }
+
   static GradientKernels kernels_of(Normaliser::Kind kind) {
     const Type type = kNarrow ? Type::bf16 : Type::f32;
     return kind == Normaliser::Kind::sigmoid ? sigmoid_gradient_kernels(type) : gradient_kernels(type);
@@ -97,9 +104,8 @@ class HeadGradient {
 
   // P^T of the tile, and what it adds to the gradient of the values.
   void weigh(const Queries& queries, int64_t q0) {
-    const int64_t height = walk_.height(), columns = walk_.columns(), dim = queries.dim(),
-                  value_dim = args_.n.value_dim;
-    const TileProduct score{height, columns, dim, dim, queries.width(q0), columns, /*add=*/false};
+    const int64_t columns = walk_.columns(), dim = queries.dim(), value_dim = args_.n.value_dim;
+    const TileProduct score{height(), columns, dim, dim, queries.width(q0), columns, /*add=*/false};
     score(keys_.get(), queries.q_columns(q0, walk_.q0() - q0), walk_.scores());
     GradientTile tile = walk_.shape(learns_ ? given_.get() : nullptr);
     tile.weights_bf16 = weights_c_.get();
@@ -107,15 +113,15 @@ class HeadGradient {
     if (drops()) drop();
     zero_padding(walk_.scores());
     if constexpr (kNarrow) zero_padding(weights_c_.get());
-    const TileProduct value{height, value_dim, columns, columns, value_dim, value_dim};
+    const TileProduct value{height(), value_dim, query_terms(), columns, value_dim, value_dim};
     value(weights(), queries.g_rows(walk_.q0()), grad_v_.get());
     queries.spread_poison(q0, {walk_.scores(), walk_.q0(), walk_.keys(), columns}, grad_v_.get());
   }
 
   void differentiate(const Queries& queries, int64_t q0) {
     const int64_t width = queries.width(q0), dim = args_.n.dim, value_dim = queries.value_dim(),
-                  height = walk_.height(), columns = walk_.columns();
-    const TileProduct weight{height, columns, value_dim, value_dim, width, columns, /*add=*/false};
+                  columns = walk_.columns();
+    const TileProduct weight{height(), columns, value_dim, value_dim, width, columns, /*add=*/false};
     weight(values_.get(), queries.g_columns(q0, walk_.q0() - q0), walk_.grad());
     if (drops()) {
       dropout_kernels().apply(walk_.grad(), walk_.grad(), kept_.get(), walk_.keys() * columns,
@@ -123,8 +129,8 @@ class HeadGradient {
     }
     kernels_.scores(gradient_tile(), queries.delta(walk_.q0()));
     if (learns_) learn();
-    const TileProduct key{height, dim, columns, columns, dim, dim};
-    const TileProduct query{dim, columns, height, height, columns, width};
+    const TileProduct key{height(), dim, query_terms(), columns, dim, dim};
+    const TileProduct query{dim, columns, key_terms(), walk_.height(), columns, width};
     float* grad_q = queries.grad(q0) + (walk_.q0() - q0);
     if constexpr (kNarrow) {
       key(grad_c_.get(), queries.q_rows(walk_.q0()), grad_k_.get());
@@ -140,7 +146,7 @@ class HeadGradient {
     tile.results = learns_ ? results_.get() : nullptr;
     tile.grad_bf16 = grad_c_.get();
     tile.grad_pairs = grad_pairs_.get();
-    tile.rows = static_cast<int32_t>(walk_.height());
+    tile.rows = static_cast<int32_t>(height());
     return tile;
   }
 
@@ -178,7 +184,7 @@ class HeadGradient {
 
   template <class Number>
   void zero_padding(Number* rows) const {
-    std::fill(rows + walk_.keys() * walk_.columns(), rows + walk_.height() * walk_.columns(), Number(0));
+    std::fill(rows + walk_.keys() * walk_.columns(), rows + height() * walk_.columns(), Number(0));
   }
 
   void store(const Output& to, int64_t batch, int64_t kv_head, const Rows<float>& rows,

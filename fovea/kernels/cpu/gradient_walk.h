@@ -85,8 +85,9 @@ class GradientWalk {
   int64_t keys() const { return keys_; }
   /// Keys padded with rows to a multiple of 16.
   int64_t height() const { return round_up(keys_, 16); }
-  /// The first query that sees a key, and how many columns follow, a multiple of 16.
+  /// The first query that sees a key, how many follow, and how many columns they take, a multiple of 16.
   int64_t q0() const { return seen_.q0; }
+  int64_t queries() const { return seen_.q1 - seen_.q0; }
   int64_t columns() const { return columns_; }
   /// The most numbers of a tile.
   int64_t size() const { return size_; }

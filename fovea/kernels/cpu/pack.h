@@ -19,6 +19,26 @@ inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step 
 template <class C>
 constexpr int64_t kPair = std::is_same_v<C, c10::BFloat16> ? 2 : 1;
 
+/// Keys of a block are padded to a multiple of this: whole vectors, and of bfloat16 whole sums of an AMX
+/// tile.
+template <class C>
+constexpr int64_t kKeyStep = kPair<C> == 2 ? 32 : 16;
+
+/// Padding keeps the products' shapes few; in a short sequence it would be a quarter of the work.
+inline bool is_short(int64_t length) { return length <= 128; }
+
+/// Rows of a product for `count` queries or keys of a sequence of `length`. A tile of bfloat16 has 16 anyway.
+template <class C>
+int64_t product_rows(int64_t count, int64_t length) {
+  return round_up(count, kPair<C> == 1 && is_short(length) ? 4 : 16);
+}
+
+/// Terms of a product's sums over so many.
+template <class C>
+int64_t product_terms(int64_t count, int64_t length) {
+  return round_up(count, kPair<C> == 1 && is_short(length) ? 4 : kKeyStep<C>);
+}
+
 inline bool is_finite(float x) { return (std::bit_cast<uint32_t>(x) & 0x7f800000u) != 0x7f800000u; }
 inline bool is_finite(c10::BFloat16 x) { return (x.x & 0x7f80u) != 0x7f80u; }
 inline bool is_finite(c10::Half x) { return (x.x & 0x7c00u) != 0x7c00u; }

@@ -68,7 +68,7 @@ class PackedKeys {
         k_given_(k),
         v_given_(v),
         first_(heads.first),
-        padded_(round_up(n.keys, 32)),
+        padded_(round_up(n.keys, kKeyStep<C>)),
         dim_(round_up(n.dim, kPair<C>)),
         blocks_((n.keys + kBlock - 1) / kBlock),
         k_(heads.count * padded_ * dim_),

@@ -99,7 +99,7 @@ class ScoreWalk {
  private:
   static constexpr int64_t kBlock = PackedKeys<T, C>::kBlock;
 
-  int64_t tile_columns() const { return std::min(kBlock, round_up(args_.n.keys, 32)); }
+  int64_t tile_columns() const { return std::min(kBlock, round_up(args_.n.keys, kKeyStep<C>)); }
 
   TileRange range(int64_t begin, int64_t end, int64_t first_row, int64_t n_rows) const {
     return {q0_ + first_row, q0_ + first_row + n_rows, begin, std::min(end, args_.n.keys), batch_, head_};
@@ -129,7 +129,7 @@ class ScoreWalk {
   }
 
   void multiply(int64_t k0, const Run& run) const {
-    const int64_t height = round_up(run.n_rows, 16), dim = packed_.dim();
+    const int64_t height = product_rows<C>(run.n_rows, args_.n.queries), dim = packed_.dim();
     const TileProduct score{height, run.columns(), dim, dim, packed_.width(k0), run.columns(), /*add=*/false};
     score(q_.get() + run.first_row * dim, packed_.keys(kv_head_, k0, run.begin - k0), scores_.get());
   }

@@ -58,9 +58,14 @@ class SoftmaxSum {
     find_poison(part);
     weigh(part, factor);
     if (args_.dropout.threshold) drop(tile);
-    const int64_t value_dim = args_.n.value_dim;
-    const TileProduct value{
-        round_up(part.n_rows, 16), value_dim, part.columns, part.columns, value_dim, value_dim};
+    const int64_t value_dim = args_.n.value_dim,
+                  keys = product_terms<C>(args_.n.keys - part.begin, args_.n.keys);
+    const TileProduct value{product_rows<C>(part.n_rows, args_.n.queries),
+                            value_dim,
+                            std::min(part.columns, keys),
+                            part.columns,
+                            value_dim,
+                            value_dim};
     value(weights(), packed_.values(part.kv_head, part.begin), out_.get() + part.first_row * value_dim);
     spread_poison(part);
   }
