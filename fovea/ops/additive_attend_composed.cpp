@@ -10,6 +10,7 @@
 
 #include "fovea/ops/attend_composed.h"
 #include "fovea/ops/call_functors.h"
+#include "fovea/ops/operands.h"
 
 namespace fovea {
 namespace {
@@ -38,8 +39,8 @@ AttendResult additive_attend_composed(const at::Tensor& q, const at::Tensor& k, 
                                       const at::Tensor& w, const AttendOptions& options) {
   // Autocast would round the scores to bfloat16.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const at::Tensor queries = half_widened(q);
-  const at::Tensor scores = isolated_scores(queries, half_widened(k), w.to(queries.scalar_type()));
+  const at::Tensor queries = widened(q);
+  const at::Tensor scores = isolated_scores(queries, widened(k), w.to(queries.scalar_type()));
   return attend_scores(scores, v, options, call_functors(q, k, options, Tiles::none));
 }
 

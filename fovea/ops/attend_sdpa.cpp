@@ -1,7 +1,6 @@
 #include "fovea/ops/attend_sdpa.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/isfinite.h>
 #include <ATen/ops/masked_fill.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/zeros.h>
@@ -12,6 +11,7 @@
 
 #include "fovea/ops/attend_similarity.h"
 #include "fovea/ops/call_functors.h"
+#include "fovea/ops/finite.h"
 
 namespace fovea {
 namespace {
@@ -19,11 +19,6 @@ namespace {
 // The function has a word for it, without a tensor.
 bool is_causal_alone(const AttendOptions& options) {
   return options.causal == CausalAlignment::top_left && !hides_keys(options) && !adds_biases(options);
-}
-
-bool operands_are_finite(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  const auto finite = [](const at::Tensor& t) { return at::isfinite(t).all(); };
-  return (finite(q) & finite(k) & finite(v)).item<bool>();
 }
 
 // (B|1, H|1, N, M), with neighbouring numbers, as kernels want them.
@@ -64,7 +59,7 @@ std::optional<std::string_view> why_not_in_sdpa(const at::Tensor& q, const at::T
   const bool half = q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
   if (half && adds_biases(options)) return "it would add biases in a half type";
   if (!hides_keys(options) && options.causal == CausalAlignment::none) return std::nullopt;
-  if (!operands_are_finite(q, k, v)) return "it lets hidden NaN and infinity through";
+  if (!all_finite({q, k, v})) return "it lets hidden NaN and infinity through";
   return std::nullopt;
 }
 

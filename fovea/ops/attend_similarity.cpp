@@ -9,8 +9,9 @@
 
 #include <cmath>
 
-#include "fovea/ops/attend_composed.h"
 #include "fovea/ops/attend_functors.h"
+#include "fovea/ops/finite.h"
+#include "fovea/ops/operands.h"
 
 namespace fovea {
 namespace {
@@ -22,7 +23,7 @@ constexpr double kSmallestNorm = 1e-12;
 // key, theirs would be NaN.
 template <class Function>
 at::Tensor of_finite_rows(const at::Tensor& t, const Function& of) {
-  const at::Tensor rows = half_widened(t);
+  const at::Tensor rows = widened(t);
   if (!at::GradMode::is_enabled() || !t.requires_grad() || all_finite(rows)) return of(rows);
   const at::Tensor spoilt = at::isfinite(rows).all(-1, /*keepdim=*/true).logical_not();
   return at::where(spoilt, of(rows.detach()), of(finite_part(rows)));
@@ -85,7 +86,7 @@ GaussianTerms gaussian_terms(const at::Tensor& q, const at::Tensor& k, const Att
   const auto& width = std::get<Gaussian>(options.similarity).width;
   const auto* widths = std::get_if<at::Tensor>(&width);
   const at::Tensor factors =
-      widths ? widths->to(half_widened(q).scalar_type()).square().reciprocal() : at::Tensor();
+      widths ? widths->to(widened(q).scalar_type()).square().reciprocal() : at::Tensor();
   const auto term = [&](const at::Tensor& t) {
     const at::Tensor sums = with_heads(squares(t), q.size(1)) * -0.5;
     return widths ? finite_product(sums, by_head(factors, sums)) : sums * sharpness(std::get<double>(width));

@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "fovea/ops/attend_similarity.h"
+#include "fovea/ops/operands.h"
 #include "fovea/ops/relative_keys.h"
 #include "fovea/ops/table_functors.h"
 
@@ -27,10 +28,8 @@ at::Tensor distances(const at::Tensor& like, int64_t queries, int64_t keys) {
 // Tables of functors stand on the CPU.
 at::Tensor int_values(const at::Tensor& t) { return t.to(at::kCPU, at::kInt).flatten().contiguous(); }
 
-// Biases are added in float32, and their gradients summed in it.
-at::Tensor widened(const at::Tensor& t) { return t.scalar_type() == at::kDouble ? t : t.to(at::kFloat); }
-
-// A slope that learns is a bias by distance, whose gradient the kernel sums; otherwise it is a number.
+// A slope that learns is a bias by distance, whose gradient the kernel sums in float32, as of all biases;
+// otherwise it is a number.
 std::shared_ptr<const AttendFunctors> alibi(const at::Tensor& slopes, int64_t queries, int64_t keys,
                                             Tiles tiles) {
   if (!slopes.requires_grad()) {

@@ -6,7 +6,8 @@
 
 #include <algorithm>
 
-#include "fovea/ops/attend_composed.h"
+#include "fovea/ops/finite.h"
+#include "fovea/ops/operands.h"
 
 namespace fovea {
 
@@ -28,7 +29,7 @@ at::Tensor each_distance(const at::Tensor& by_entry, int64_t queries, int64_t ke
 
 at::Tensor relative_key_scores(const at::Tensor& q, const at::Tensor& table, double scale, int64_t keys) {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const at::Tensor rows = half_widened(q) * scale, entries = table.to(rows.scalar_type());
+  const at::Tensor rows = widened(q) * scale, entries = table.to(rows.scalar_type());
   const int64_t queries = q.size(2), span = queries + keys - 1;
   const at::Tensor by_entry = row_products(rows, entries);
   if (queries == 0 || keys == 0) return by_entry.sum(3, /*keepdim=*/true).expand({-1, -1, -1, keys});

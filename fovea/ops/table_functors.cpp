@@ -4,7 +4,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/zeros.h>
 
-#include "fovea/ops/attend_composed.h"
+#include "fovea/ops/finite.h"
 
 namespace fovea {
 namespace {
