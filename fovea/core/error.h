@@ -31,6 +31,12 @@ inline Error usage_error(std::string_view where, std::string_view message) {
   return {ErrorKind::usage, where, message};
 }
 
+/// The same of its parts: `rule; found X. Remedy.`, where `remedy` has its full stop.
+inline Error usage_error(std::string_view where, std::string_view rule, std::string_view found,
+                         std::string_view remedy) {
+  return usage_error(where, std::string(rule).append("; found ").append(found).append(". ").append(remedy));
+}
+
 /// Bad or missing data: an image, a data set, a tensor given as input.
 inline Error data_error(std::string_view where, std::string_view message) {
   return {ErrorKind::data, where, message};

@@ -69,9 +69,8 @@ Isa isa_from_name(std::string_view name) {
     if (kNames[i] == name) return static_cast<Isa>(i);
   }
   const std::vector<std::string> all(kNames.begin(), kNames.end());
-  throw usage_error("isa",
-                    "an instruction set must be one of baseline, avx2, avx512, avx512_bf16, amx; found '" +
-                        std::string(name) + "'. " + suggest_name(name, all, "Choose one of these."));
+  throw usage_error("isa", "an instruction set must be one of baseline, avx2, avx512, avx512_bf16, amx",
+                    "'" + std::string(name) + "'", suggest_name(name, all, "Choose one of these."));
 }
 
 Isa detected_isa() {
@@ -87,9 +86,10 @@ Isa active_isa() {
     if (!forced || !*forced) return detected_isa();
     const Isa isa = isa_from_name(forced);
     if (isa > detected_isa()) {
-      throw usage_error("isa", "FOVEA_ISA must name a set that this CPU has; found '" + std::string(forced) +
-                                   "', the CPU offers up to " + std::string(isa_name(detected_isa())) +
-                                   ". Unset FOVEA_ISA or name a weaker set.");
+      throw usage_error(
+          "isa", "FOVEA_ISA must name a set that this CPU has",
+          "'" + std::string(forced) + "', the CPU offers up to " + std::string(isa_name(detected_isa())),
+          "Unset FOVEA_ISA or name a weaker set.");
     }
     return isa;
   }();

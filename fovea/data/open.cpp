@@ -85,7 +85,7 @@ const Opener& find_opener(const std::string& name) {
 
 void check(const DataOptions& options) {
   const auto require = [](bool right, const char* rule, const std::string& found) {
-    if (!right) throw usage_error("data", fmt::format("{}; found {}. Change it.", rule, found));
+    if (!right) throw usage_error("data", rule, found, "Change it.");
   };
   require(options.val_fraction >= 0 && options.val_fraction < 1, "val_fraction must be in [0, 1)",
           fmt::format("{}", options.val_fraction));

@@ -12,8 +12,7 @@ namespace {
 
 void require(bool holds, std::string_view rule, std::string_view found) {
   if (holds) return;
-  throw usage_error("save_tensors",
-                    fmt::format("{}; found {}. Rename or reshape it.", rule, quote_text(found)));
+  throw usage_error("save_tensors", rule, quote_text(found), "Rename or reshape it.");
 }
 
 void require_writable(const TensorInfo& info) {

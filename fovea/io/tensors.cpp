@@ -89,8 +89,7 @@ void require_savable(const std::string& name, const at::Tensor& tensor) {
   const auto require = [&](bool holds, std::string_view rule, std::string_view found,
                            std::string_view remedy) {
     if (holds) return;
-    throw usage_error("save_tensors",
-                      fmt::format("tensor {} {}; found {}. {}", quote_text(name), rule, found, remedy));
+    throw usage_error("save_tensors", fmt::format("tensor {} {}", quote_text(name), rule), found, remedy);
   };
   require(tensor.defined(), "must be defined", "an undefined one", "Leave it out.");
   require(tensor.layout() == at::kStrided, "must be dense", "a sparse layout", "Call to_dense() first.");

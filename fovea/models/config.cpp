@@ -34,8 +34,8 @@ const json* ConfigReader::find(const char* key) {
 }
 
 void ConfigReader::refuse(const char* key, const char* wanted) const {
-  throw usage_error(where_, std::string(key) + " must be " + wanted + "; found " +
-                                io::show_json(json_.at(key)) + ". Change it.");
+  throw usage_error(where_, std::string(key) + " must be " + wanted, io::show_json(json_.at(key)),
+                    "Change it.");
 }
 
 void ConfigReader::operator()(const char* key, int64_t& value) {
@@ -98,7 +98,7 @@ void to_json(json& out, const ImageSize& size) {
 }
 
 void require(bool holds, const std::string& where, const std::string& rule, const std::string& found) {
-  if (!holds) throw usage_error(where, rule + "; found " + found + ". Change it.");
+  if (!holds) throw usage_error(where, rule, found, "Change it.");
 }
 
 void require_range(const std::string& where, const std::string& key, int64_t value, int64_t low,

@@ -15,20 +15,18 @@ namespace {
 
 constexpr const char* kWhere = "additive_attend";
 
-[[noreturn]] void refuse_additive(const std::string& rule, const std::string& found,
-                                  const std::string& remedy) {
-  throw usage_error(kWhere, rule + "; found " + found + ". " + remedy);
-}
-
 void check_weights(const at::Tensor& q, const at::Tensor& w) {
   const std::string found = "q " + describe(q) + ", w " + describe(w);
   const bool fits = w.dim() == 1 || (w.dim() == 2 && w.size(0) == q.size(1));
   if (!fits || w.size(-1) != q.size(3)) {
-    refuse_additive("w must have the shape (H, E) or (E)", found, "Give it a number for each hidden unit.");
+    throw usage_error(kWhere, "w must have the shape (H, E) or (E)", found,
+                      "Give it a number for each hidden unit.");
   }
-  if (!w.is_floating_point()) refuse_additive("w must hold floating point numbers", found, "Convert it.");
+  if (!w.is_floating_point()) {
+    throw usage_error(kWhere, "w must hold floating point numbers", found, "Convert it.");
+  }
   if (w.device() != q.device()) {
-    refuse_additive("q and w must be on one device", found, "Move w to the device of q.");
+    throw usage_error(kWhere, "q and w must be on one device", found, "Move w to the device of q.");
   }
 }
 
@@ -36,16 +34,18 @@ void check_additive(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
                     const AttendOptions& options) {
   check_attend(q, k, v, options, kWhere);
   if (q.size(1) != k.size(1)) {
-    refuse_additive("q and k must have the same heads", "q " + describe(q) + ", k " + describe(k),
-                    "Repeat the heads of k and v.");
+    throw usage_error(kWhere, "q and k must have the same heads", "q " + describe(q) + ", k " + describe(k),
+                      "Repeat the heads of k and v.");
   }
   check_weights(q, w);
   if (options.scale) {
-    refuse_additive("additive scores have no scale", std::to_string(*options.scale), "Multiply w by it.");
+    throw usage_error(kWhere, "additive scores have no scale", std::to_string(*options.scale),
+                      "Multiply w by it.");
   }
   if (!std::holds_alternative<ScaledDot>(options.similarity) || options.relative_keys) {
-    refuse_additive("additive scores have no similarity and no relative keys, which are of products", "one",
-                    "Call attend().");
+    throw usage_error(kWhere,
+                      "additive scores have no similarity and no relative keys, which are of products", "one",
+                      "Call attend().");
   }
 }
 

@@ -11,11 +11,6 @@
 namespace fovea {
 namespace {
 
-[[noreturn]] void refuse(const char* where, const std::string& rule, const std::string& found,
-                         const std::string& remedy) {
-  throw usage_error(where, rule + "; found " + found + ". " + remedy);
-}
-
 class Operands {
  public:
   Operands(const char* where, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)
@@ -54,7 +49,8 @@ class Operands {
 
  private:
   [[noreturn]] void refuse_operands(const char* rule, const char* remedy) const {
-    refuse(where_, rule, "q " + describe(q_) + ", k " + describe(k_) + ", v " + describe(v_), remedy);
+    throw usage_error(where_, rule, "q " + describe(q_) + ", k " + describe(k_) + ", v " + describe(v_),
+                      remedy);
   }
 
   const char* where_;
@@ -77,28 +73,28 @@ bool is_integer(const at::Tensor& t) {
 
 void check_device(const char* where, const at::Tensor& t, const at::Tensor& q, const char* name) {
   if (t.device() == q.device()) return;
-  refuse(where, std::string(name) + " must be on the device of q", describe(t) + ", q " + describe(q),
-         "Move it.");
+  throw usage_error(where, std::string(name) + " must be on the device of q",
+                    describe(t) + ", q " + describe(q), "Move it.");
 }
 
 void check_numbers(const char* where, const AttendOptions& options) {
   if (options.scale && !std::isfinite(*options.scale)) {
-    refuse(where, "the scale must be finite", std::to_string(*options.scale),
-           "Leave it empty for 1 / sqrt(D).");
+    throw usage_error(where, "the scale must be finite", std::to_string(*options.scale),
+                      "Leave it empty for 1 / sqrt(D).");
   }
   if (options.softcap && !(*options.softcap >= 1e-30 && *options.softcap <= 1e30)) {
-    refuse(where, "softcap must be above 0, within 1e-30 ... 1e30", std::to_string(*options.softcap),
-           "Leave it empty for scores without a cap.");
+    throw usage_error(where, "softcap must be above 0, within 1e-30 ... 1e30",
+                      std::to_string(*options.softcap), "Leave it empty for scores without a cap.");
   }
   if (!(options.dropout_p >= 0.0 && options.dropout_p < 1.0)) {
-    refuse(where, "dropout_p must be in [0, 1)", std::to_string(options.dropout_p),
-           "It is the part that is dropped.");
+    throw usage_error(where, "dropout_p must be in [0, 1)", std::to_string(options.dropout_p),
+                      "It is the part that is dropped.");
   }
   if (!options.window) return;
   for (const auto side : {options.window->left, options.window->right}) {
     if (side.value_or(0) < 0) {
-      refuse(where, "the sides of a window must not be negative", std::to_string(*side),
-             "It is a number of keys, 0 for none on that side, empty for all.");
+      throw usage_error(where, "the sides of a window must not be negative", std::to_string(*side),
+                        "It is a number of keys, 0 for none on that side, empty for all.");
     }
   }
 }
@@ -107,8 +103,8 @@ void check_per_head(const char* where, const at::Tensor& q, const PerHead& numbe
   const auto* tensor = std::get_if<at::Tensor>(&numbers);
   if (!tensor) return;
   if (!tensor->is_floating_point() || !tensor->sizes().equals({q.size(1)})) {
-    refuse(where, std::string(name) + " must be one number, or one for each head of q, (H)",
-           describe(*tensor) + " with q " + describe(q), "Give each head its number.");
+    throw usage_error(where, std::string(name) + " must be one number, or one for each head of q, (H)",
+                      describe(*tensor) + " with q " + describe(q), "Give each head its number.");
   }
   check_device(where, *tensor, q, name);
 }
@@ -116,27 +112,28 @@ void check_per_head(const char* where, const at::Tensor& q, const PerHead& numbe
 void check_similarity(const char* where, const at::Tensor& q, const AttendOptions& options) {
   if (!std::holds_alternative<ScaledDot>(options.similarity)) {
     if (options.scale) {
-      refuse(where, "scale is of the scaled dot product", "another similarity",
-             "Give a Cosine its own scale, or a Gaussian its width.");
+      throw usage_error(where, "scale is of the scaled dot product", "another similarity",
+                        "Give a Cosine its own scale, or a Gaussian its width.");
     }
     if (options.relative_keys) {
-      refuse(where, "relative_keys need the scaled dot product", "another similarity",
-             "Leave the similarity out.");
+      throw usage_error(where, "relative_keys need the scaled dot product", "another similarity",
+                        "Leave the similarity out.");
     }
   }
   if (const auto* cosine = std::get_if<Cosine>(&options.similarity)) {
     check_per_head(where, q, cosine->scale, "the scale of a cosine");
     const double* scale = std::get_if<double>(&cosine->scale);
     if (scale && !std::isfinite(*scale)) {
-      refuse(where, "the scale of a cosine must be finite", std::to_string(*scale), "1 leaves it as it is.");
+      throw usage_error(where, "the scale of a cosine must be finite", std::to_string(*scale),
+                        "1 leaves it as it is.");
     }
   }
   if (const auto* gaussian = std::get_if<Gaussian>(&options.similarity)) {
     check_per_head(where, q, gaussian->width, "the width of a Gaussian");
     const double* width = std::get_if<double>(&gaussian->width);
     if (width && !(*width > 0.0 && std::isfinite(*width))) {
-      refuse(where, "the width of a Gaussian must be finite and above 0", std::to_string(*width),
-             "It is a distance.");
+      throw usage_error(where, "the width of a Gaussian must be finite and above 0", std::to_string(*width),
+                        "It is a distance.");
     }
   }
 }
@@ -146,16 +143,16 @@ void check_grid(const char* where, const at::Tensor& q, const at::Tensor& k, con
   const std::string found = describe(table) + " for a grid of " + describe_shape({height, width}) +
                             ", with q " + describe(q) + ", k " + describe(k);
   if (height < 1 || width < 1 || q.size(2) != height * width || k.size(2) != height * width) {
-    refuse(where, "queries and keys must be the height times width positions of relative_grid", found,
-           "Give a window at a time, as a batch entry.");
+    throw usage_error(where, "queries and keys must be the height times width positions of relative_grid",
+                      found, "Give a window at a time, as a batch entry.");
   }
   const bool fits = table.is_floating_point() && table.dim() == 2 &&
                     (table.size(0) == 1 || table.size(0) == q.size(1)) &&
                     table.size(1) == (2 * height - 1) * (2 * width - 1);
   if (!fits) {
-    refuse(where,
-           "the table of relative_grid must be (H|1, (2 height - 1)(2 width - 1)) floating point numbers",
-           found, "Transpose a table that has a column a head.");
+    throw usage_error(
+        where, "the table of relative_grid must be (H|1, (2 height - 1)(2 width - 1)) floating point numbers",
+        found, "Transpose a table that has a column a head.");
   }
   check_device(where, table, q, "the table of relative_grid");
 }
@@ -165,8 +162,9 @@ void check_relative_keys(const char* where, const at::Tensor& q, const at::Tenso
                     (keys.size(0) == 1 || keys.size(0) == q.size(1)) && keys.size(1) % 2 == 1 &&
                     keys.size(2) == q.size(3);
   if (!fits) {
-    refuse(where, "relative_keys must be (H|1, 2 R + 1, D) floating point numbers, from distance -R to R",
-           describe(keys) + " with q " + describe(q), "Give it an odd number of keys.");
+    throw usage_error(where,
+                      "relative_keys must be (H|1, 2 R + 1, D) floating point numbers, from distance -R to R",
+                      describe(keys) + " with q " + describe(q), "Give it an odd number of keys.");
   }
   check_device(where, keys, q, "relative_keys");
 }
@@ -176,8 +174,9 @@ void check_biases(const char* where, const at::Tensor& q, const at::Tensor& k, c
   if (options.bias) {
     const at::Tensor& bias = *options.bias;
     if (!bias.is_floating_point() || !broadcasts(bias, scores)) {
-      refuse(where, "the bias must hold floating point numbers and be broadcastable to (B, H, N, M)",
-             describe(bias), "Give it the shape (B|1, H|1, N|1, M|1).");
+      throw usage_error(where,
+                        "the bias must hold floating point numbers and be broadcastable to (B, H, N, M)",
+                        describe(bias), "Give it the shape (B|1, H|1, N|1, M|1).");
     }
     check_device(where, bias, q, "the bias");
   }
@@ -186,8 +185,8 @@ void check_biases(const char* where, const at::Tensor& q, const at::Tensor& k, c
     const bool fits = slopes.is_floating_point() &&
                       (slopes.sizes().equals({q.size(1)}) || slopes.sizes().equals({q.size(0), q.size(1)}));
     if (!fits) {
-      refuse(where, "alibi_slopes must hold a number for each head of q, (H) or (B, H)",
-             describe(slopes) + " with q " + describe(q), "Give each head its slope.");
+      throw usage_error(where, "alibi_slopes must hold a number for each head of q, (H) or (B, H)",
+                        describe(slopes) + " with q " + describe(q), "Give each head its slope.");
     }
     check_device(where, slopes, q, "alibi_slopes");
   }
@@ -196,8 +195,9 @@ void check_biases(const char* where, const at::Tensor& q, const at::Tensor& k, c
     const bool fits = table.is_floating_point() && table.dim() == 2 &&
                       (table.size(0) == 1 || table.size(0) == q.size(1)) && table.size(1) % 2 == 1;
     if (!fits) {
-      refuse(where, "relative_table must be (H|1, 2 R + 1) floating point numbers, from distance -R to R",
-             describe(table) + " with q " + describe(q), "Give it a row a head and an odd length.");
+      throw usage_error(
+          where, "relative_table must be (H|1, 2 R + 1) floating point numbers, from distance -R to R",
+          describe(table) + " with q " + describe(q), "Give it a row a head and an odd length.");
     }
     check_device(where, table, q, "relative_table");
   }
@@ -207,14 +207,15 @@ void check_biases(const char* where, const at::Tensor& q, const at::Tensor& k, c
 
 void check_ids(const char* where, const at::Tensor& ids, int64_t batch, int64_t length, const char* name) {
   if (!is_integer(ids) || !ids.sizes().equals({batch, length})) {
-    refuse(where,
-           std::string(name) + " must be integers of shape (B, length) = " + describe_shape({batch, length}),
-           describe(ids), "Give each position the number of its segment.");
+    throw usage_error(
+        where,
+        std::string(name) + " must be integers of shape (B, length) = " + describe_shape({batch, length}),
+        describe(ids), "Give each position the number of its segment.");
   }
   if (ids.is_meta() || ids.scalar_type() != at::kLong) return;
   if (!ids.to(at::kInt).to(at::kLong).equal(ids)) {
-    refuse(where, std::string(name) + " must fit into 32 bits", "larger numbers",
-           "Count the segments from 0.");
+    throw usage_error(where, std::string(name) + " must fit into 32 bits", "larger numbers",
+                      "Count the segments from 0.");
   }
 }
 
@@ -222,16 +223,17 @@ void check_masks(const char* where, const at::Tensor& q, const at::Tensor& k, co
   const std::array<int64_t, 4> scores = {q.size(0), q.size(1), q.size(2), k.size(2)};
   if (options.mask) {
     if (options.mask->scalar_type() != at::kBool || !broadcasts(*options.mask, scores)) {
-      refuse(where, "the mask must be boolean and broadcastable to (B, H, N, M)", describe(*options.mask),
-             "true means: may attend. A mask of numbers to be added is options.bias.");
+      throw usage_error(where, "the mask must be boolean and broadcastable to (B, H, N, M)",
+                        describe(*options.mask),
+                        "true means: may attend. A mask of numbers to be added is options.bias.");
     }
     check_device(where, *options.mask, q, "the mask");
   }
   if (options.key_lengths &&
       (!is_integer(*options.key_lengths) || !options.key_lengths->sizes().equals({q.size(0)}))) {
-    refuse(where, "key_lengths must be integers of shape (B)",
-           describe(*options.key_lengths) + " with q " + describe(q),
-           "Give each batch entry its number of keys.");
+    throw usage_error(where, "key_lengths must be integers of shape (B)",
+                      describe(*options.key_lengths) + " with q " + describe(q),
+                      "Give each batch entry its number of keys.");
   }
   if (options.segments) {
     check_ids(where, options.segments->query_ids, q.size(0), q.size(2), "segments.query_ids");
@@ -241,8 +243,8 @@ void check_masks(const char* where, const at::Tensor& q, const at::Tensor& k, co
 
 void check_blocks(const char* where, const at::Tensor& q, const at::Tensor& k, const AttendBlocks& blocks) {
   if (blocks.size < 1) {
-    refuse(where, "the size of a block must be at least 1", std::to_string(blocks.size),
-           "Give the positions of a block.");
+    throw usage_error(where, "the size of a block must be at least 1", std::to_string(blocks.size),
+                      "Give the positions of a block.");
   }
   const auto count = [&](int64_t length) { return (length + blocks.size - 1) / blocks.size; };
   const std::array<int64_t, 4> shape = {q.size(0), q.size(1), count(q.size(2)), count(k.size(2))};
@@ -250,9 +252,9 @@ void check_blocks(const char* where, const at::Tensor& q, const at::Tensor& k, c
   const bool fits = mask.scalar_type() == at::kBool && mask.dim() == 4 && broadcasts(mask, shape) &&
                     mask.size(2) == shape[2] && mask.size(3) == shape[3];
   if (!fits) {
-    refuse(where, "the mask of blocks must be boolean, (B|1, H|1, ceil(N / size), ceil(M / size))",
-           describe(mask) + " where " + describe_shape(shape) + " would fit",
-           "true means: the block may attend.");
+    throw usage_error(where, "the mask of blocks must be boolean, (B|1, H|1, ceil(N / size), ceil(M / size))",
+                      describe(mask) + " where " + describe_shape(shape) + " would fit",
+                      "true means: the block may attend.");
   }
   check_device(where, mask, q, "the mask of blocks");
 }
@@ -260,19 +262,19 @@ void check_blocks(const char* where, const at::Tensor& q, const at::Tensor& k, c
 void check_normaliser(const char* where, const at::Tensor& q, const AttendOptions& options) {
   if (const auto* sink = std::get_if<SoftmaxSink>(&options.normaliser); sink && sink->scores) {
     if (!sink->scores->is_floating_point() || !sink->scores->sizes().equals({q.size(1)})) {
-      refuse(where, "the scores of a sink must hold a number for each head of q, (H)",
-             describe(*sink->scores) + " with q " + describe(q), "Leave them empty for 0.");
+      throw usage_error(where, "the scores of a sink must hold a number for each head of q, (H)",
+                        describe(*sink->scores) + " with q " + describe(q), "Leave them empty for 0.");
     }
     check_device(where, *sink->scores, q, "the sink");
   }
   const auto* sigmoid = std::get_if<Sigmoid>(&options.normaliser);
   if (sigmoid && sigmoid->bias && !std::isfinite(*sigmoid->bias)) {
-    refuse(where, "the bias of a sigmoid must be finite", std::to_string(*sigmoid->bias),
-           "Leave it empty for -log(M).");
+    throw usage_error(where, "the bias of a sigmoid must be finite", std::to_string(*sigmoid->bias),
+                      "Leave it empty for -log(M).");
   }
   if (options.lse && !has_lse(options.normaliser)) {
-    refuse(where, "lse needs a softmax, with or without sink", normaliser_name(options.normaliser),
-           "Other weights have no log-sum-exp.");
+    throw usage_error(where, "lse needs a softmax, with or without sink", normaliser_name(options.normaliser),
+                      "Other weights have no log-sum-exp.");
   }
 }
 

@@ -12,9 +12,10 @@ template <class T>
 Table<T> make_table(const at::Tensor& values, at::ScalarType type) {
   if (values.scalar_type() != type || values.dim() != 1 || !values.is_contiguous() ||
       !values.device().is_cpu()) {
-    throw usage_error("table", "a table must be a contiguous 1-D tensor of " +
-                                   std::string(c10::toString(type)) + " on the CPU; found " +
-                                   describe(values) + ". Convert it with .to(type).flatten().contiguous().");
+    throw usage_error(
+        "table",
+        "a table must be a contiguous 1-D tensor of " + std::string(c10::toString(type)) + " on the CPU",
+        describe(values), "Convert it with .to(type).flatten().contiguous().");
   }
   return {static_cast<const T*>(values.const_data_ptr()), values.numel(),
           std::make_shared<at::Tensor>(values)};

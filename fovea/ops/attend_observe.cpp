@@ -21,41 +21,39 @@
 namespace fovea {
 namespace {
 
-[[noreturn]] void refuse_observe(const std::string& rule, const std::string& found,
-                                 const std::string& remedy) {
-  throw usage_error("observe_attend", rule + "; found " + found + ". " + remedy);
-}
+constexpr const char* kObserve = "observe_attend";
 
 void check_normaliser(const AttendOptions& options) {
   if (has_lse(options.normaliser)) return;
-  refuse_observe("only weights of a softmax, with or without sink, can be observed",
-                 normaliser_name(options.normaliser), "Ask attend() for the weights themselves.");
+  throw usage_error(kObserve, "only weights of a softmax, with or without sink, can be observed",
+                    normaliser_name(options.normaliser), "Ask attend() for the weights themselves.");
 }
 
 void check_lse(const at::Tensor& q, const at::Tensor& lse) {
   const bool fits = lse.defined() && (lse.scalar_type() == at::kFloat || lse.scalar_type() == at::kDouble) &&
                     lse.sizes().equals(q.sizes().slice(0, 3)) && lse.device() == q.device();
   if (fits) return;
-  refuse_observe("lse must be float or double, of shape (B, H, N) = " +
-                     describe_shape(q.sizes().slice(0, 3)) + " and on the device of q",
-                 describe(lse), "Take it from attend() with options.lse.");
+  throw usage_error(kObserve,
+                    "lse must be float or double, of shape (B, H, N) = " +
+                        describe_shape(q.sizes().slice(0, 3)) + " and on the device of q",
+                    describe(lse), "Take it from attend() with options.lse.");
 }
 
 void check_wanted(const at::Tensor& q, const at::Tensor& k, const AttendObservation& wanted) {
   const int64_t n = q.size(2), m = k.size(2);
   if (wanted.top_k && (*wanted.top_k < 1 || *wanted.top_k > m)) {
-    refuse_observe("top_k must be in 1 ... M = " + std::to_string(m), std::to_string(*wanted.top_k),
-                   "Ask for at most as many as there are keys.");
+    throw usage_error(kObserve, "top_k must be in 1 ... M = " + std::to_string(m),
+                      std::to_string(*wanted.top_k), "Ask for at most as many as there are keys.");
   }
   if (wanted.blocks && (wanted.blocks->queries < 1 || wanted.blocks->keys < 1)) {
-    refuse_observe("the sizes of blocks must be at least 1",
-                   describe_shape({wanted.blocks->queries, wanted.blocks->keys}),
-                   "They are numbers of queries and keys.");
+    throw usage_error(kObserve, "the sizes of blocks must be at least 1",
+                      describe_shape({wanted.blocks->queries, wanted.blocks->keys}),
+                      "They are numbers of queries and keys.");
   }
   for (const int64_t row : wanted.rows) {
     if (row >= 0 && row < n) continue;
-    refuse_observe("rows must be queries in [0, N) with N = " + std::to_string(n), std::to_string(row),
-                   "Count from the first query.");
+    throw usage_error(kObserve, "rows must be queries in [0, N) with N = " + std::to_string(n),
+                      std::to_string(row), "Count from the first query.");
   }
 }
 

@@ -16,9 +16,7 @@
 namespace fovea {
 namespace {
 
-[[noreturn]] void refuse_paged(const std::string& rule, const std::string& found, const std::string& remedy) {
-  throw usage_error("attend_paged", rule + "; found " + found + ". " + remedy);
-}
+constexpr const char* kPaged = "attend_paged";
 
 std::string describe_pages(const at::Tensor& q, const PagedCache& cache) {
   return "q " + describe(q) + ", k_pages " + describe(cache.k_pages) + ", v_pages " + describe(cache.v_pages);
@@ -28,24 +26,29 @@ void check_pages(const at::Tensor& q, const PagedCache& cache) {
   const at::Tensor &k = cache.k_pages, &v = cache.v_pages;
   const std::string found = describe_pages(q, cache);
   if (q.dim() != 4 || k.dim() != 4 || v.dim() != 4) {
-    refuse_paged("q (B, H, N, D) and the pages (P, Hkv, page, D) must have 4 dimensions", found,
-                 "Add the missing dimensions with unsqueeze.");
+    throw usage_error(kPaged, "q (B, H, N, D) and the pages (P, Hkv, page, D) must have 4 dimensions", found,
+                      "Add the missing dimensions with unsqueeze.");
   }
-  if (q.size(3) != k.size(3)) refuse_paged("q and k_pages must share head_dim", found, "Project k as q.");
+  if (q.size(3) != k.size(3)) {
+    throw usage_error(kPaged, "q and k_pages must share head_dim", found, "Project k as q.");
+  }
   if (!k.sizes().slice(0, 3).equals(v.sizes().slice(0, 3))) {
-    refuse_paged("k_pages and v_pages must share pages, heads and page size", found,
-                 "Give every key one value.");
+    throw usage_error(kPaged, "k_pages and v_pages must share pages, heads and page size", found,
+                      "Give every key one value.");
   }
-  if (k.size(2) < 1) refuse_paged("a page must hold a key", found, "16 or more are usual.");
+  if (k.size(2) < 1) throw usage_error(kPaged, "a page must hold a key", found, "16 or more are usual.");
   const bool grouped = k.size(1) > 0 && q.size(1) % k.size(1) == 0;
   if (!grouped && q.size(1) != k.size(1)) {
-    refuse_paged("the heads of q must be a multiple of those of the pages", found, "Share heads evenly.");
+    throw usage_error(kPaged, "the heads of q must be a multiple of those of the pages", found,
+                      "Share heads evenly.");
   }
   if (!q.is_floating_point() || q.scalar_type() != k.scalar_type() || q.scalar_type() != v.scalar_type()) {
-    refuse_paged("q, k_pages and v_pages must share one floating point type", found, "Convert them.");
+    throw usage_error(kPaged, "q, k_pages and v_pages must share one floating point type", found,
+                      "Convert them.");
   }
   if (q.device() != k.device() || q.device() != v.device()) {
-    refuse_paged("q, k_pages and v_pages must be on one device", found, "Move them to the device of q.");
+    throw usage_error(kPaged, "q, k_pages and v_pages must be on one device", found,
+                      "Move them to the device of q.");
   }
 }
 
@@ -57,8 +60,8 @@ void check_table(const at::Tensor& q, const PagedCache& cache) {
            t.size(0) == q.size(0);
   };
   if (!is_index(cache.table, 2) || !is_index(cache.lengths, 1)) {
-    refuse_paged("the table (B, pages) and the lengths (B) must be int32, on the device of q", found,
-                 "Convert them with .to(q.device(), at::kInt).");
+    throw usage_error(kPaged, "the table (B, pages) and the lengths (B) must be int32, on the device of q",
+                      found, "Convert them with .to(q.device(), at::kInt).");
   }
 }
 
@@ -75,14 +78,15 @@ void check_numbers(const PagedCache& cache, const Index& index) {
   for (int64_t b = 0; b < index.lengths.size(0); ++b) {
     const int64_t length = index.length(b);
     if (length < 0 || length > room) {
-      refuse_paged("a length must be in 0 ... " + std::to_string(room) + ", as the table's rows hold",
-                   std::to_string(length) + " for sequence " + std::to_string(b), "Lengthen the table.");
+      throw usage_error(kPaged,
+                        "a length must be in 0 ... " + std::to_string(room) + ", as the table's rows hold",
+                        std::to_string(length) + " for sequence " + std::to_string(b), "Lengthen the table.");
     }
     for (int64_t i = 0; i < (length + page - 1) / page; ++i) {
       const int32_t number = index.row(b)[i];
       if (number >= 0 && number < pages) continue;
-      refuse_paged(
-          "a page number must be in 0 ... " + std::to_string(pages - 1),
+      throw usage_error(
+          kPaged, "a page number must be in 0 ... " + std::to_string(pages - 1),
           std::to_string(number) + " as page " + std::to_string(i) + " of sequence " + std::to_string(b),
           "The table counts pages, not keys.");
     }
@@ -133,8 +137,8 @@ at::Tensor attend_paged(const at::Tensor& q, const PagedCache& cache, const Atte
   check_pages(q, cache);
   check_table(q, cache);
   if (options.scale && !std::isfinite(*options.scale)) {
-    refuse_paged("the scale must be finite", std::to_string(*options.scale),
-                 "Leave it empty for 1 / sqrt(D).");
+    throw usage_error(kPaged, "the scale must be finite", std::to_string(*options.scale),
+                      "Leave it empty for 1 / sqrt(D).");
   }
   const Index index{cache.table.cpu().contiguous(), cache.lengths.cpu().contiguous()};
   check_numbers(cache, index);

@@ -19,12 +19,13 @@ void check_bigbird(int64_t length, int64_t heads, const BigBird& p) {
   const bool fits = length >= 0 && heads >= 1 && p.size >= 1 && p.window >= 1 && p.window % 2 == 1 &&
                     p.first_globals >= 0 && p.last_globals >= 0 && p.random >= 0;
   if (fits) return;
-  throw usage_error(
-      "bigbird_blocks",
-      "sizes and heads must be at least 1, the window odd, and no number negative; found length " +
-          std::to_string(length) + ", heads " + std::to_string(heads) + ", size " + std::to_string(p.size) +
-          ", window " + std::to_string(p.window) + ", globals " + std::to_string(p.first_globals) + " and " +
-          std::to_string(p.last_globals) + ", random " + std::to_string(p.random) + ". Count in blocks.");
+  throw usage_error("bigbird_blocks",
+                    "sizes and heads must be at least 1, the window odd, and no number negative",
+                    "length " + std::to_string(length) + ", heads " + std::to_string(heads) + ", size " +
+                        std::to_string(p.size) + ", window " + std::to_string(p.window) + ", globals " +
+                        std::to_string(p.first_globals) + " and " + std::to_string(p.last_globals) +
+                        ", random " + std::to_string(p.random),
+                    "Count in blocks.");
 }
 
 // The row of a block that is not global: of `count` blocks, which it sees.

@@ -18,9 +18,9 @@ void check_axis(int64_t grid, int64_t window, int64_t shift, const char* axis) {
   throw usage_error(
       "shifted_window_segments",
       "a grid must be a multiple of the window, and the shift in [0, window), 0 where the window "
-      "is all of it; found " +
-          describe_shape({grid, window, shift}) + " as grid, window and shift of the " + axis +
-          ". Pad the grid, and leave out the shift of a single window.");
+      "is all of it",
+      describe_shape({grid, window, shift}) + " as grid, window and shift of the " + axis,
+      "Pad the grid, and leave out the shift of a single window.");
 }
 
 // 0 before the last window of the shifted axis, which holds what comes before the seam, 1, and after it, 2.

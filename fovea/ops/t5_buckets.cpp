@@ -13,23 +13,20 @@
 namespace fovea {
 namespace {
 
-[[noreturn]] void refuse_buckets(const std::string& rule, const std::string& found,
-                                 const std::string& remedy) {
-  throw usage_error("t5_buckets", rule + "; found " + found + ". " + remedy);
-}
+constexpr const char* kBuckets = "t5_buckets";
 
 }  // namespace
 
 at::Tensor t5_buckets(const at::Tensor& distances, int64_t num_buckets, const T5Buckets& buckets) {
   if (distances.scalar_type() != at::kLong) {
-    refuse_buckets("distances must be int64", describe(distances), "Convert them.");
+    throw usage_error(kBuckets, "distances must be int64", describe(distances), "Convert them.");
   }
   const int64_t side = buckets.bidirectional ? num_buckets / 2 : num_buckets, exact = side / 2;
   if (exact < 1 || buckets.max_distance <= exact) {
-    refuse_buckets("half of the buckets of a side must be at least 1 and below max_distance",
-                   std::to_string(exact) + " of " + std::to_string(num_buckets) + " with max_distance " +
-                       std::to_string(buckets.max_distance),
-                   "Give more buckets, or a larger max_distance.");
+    throw usage_error(kBuckets, "half of the buckets of a side must be at least 1 and below max_distance",
+                      std::to_string(exact) + " of " + std::to_string(num_buckets) + " with max_distance " +
+                          std::to_string(buckets.max_distance),
+                      "Give more buckets, or a larger max_distance.");
   }
   const at::Tensor reach = buckets.bidirectional ? distances.abs() : -distances.clamp_max(0);
   // Each step in float32, in this order: another would move distances to the next bucket.
@@ -43,8 +40,8 @@ at::Tensor t5_buckets(const at::Tensor& distances, int64_t num_buckets, const T5
 
 at::Tensor t5_relative_table(const at::Tensor& embedding, const T5Buckets& buckets) {
   if (embedding.dim() != 2 || !embedding.is_floating_point()) {
-    refuse_buckets("the embedding must be (num_buckets, H) floating point numbers", describe(embedding),
-                   "Give a row for each bucket.");
+    throw usage_error(kBuckets, "the embedding must be (num_buckets, H) floating point numbers",
+                      describe(embedding), "Give a row for each bucket.");
   }
   const at::Tensor distances = at::arange(-buckets.max_distance, buckets.max_distance + 1,
                                           embedding.options().dtype(at::kLong).requires_grad(false));

@@ -28,9 +28,8 @@ Unchanged::Unchanged(const AttendOptions& options) {
 void Unchanged::check(const char* where) const {
   for (const auto& [tensor, version] : watched_) {
     if (tensor._version() == version) continue;
-    throw usage_error(
-        where, "tensors of the options must keep their numbers until the gradient is computed; found " +
-                   describe(tensor) + " changed in place. Pass a clone.");
+    throw usage_error(where, "tensors of the options must keep their numbers until the gradient is computed",
+                      describe(tensor) + " changed in place", "Pass a clone.");
   }
 }
 

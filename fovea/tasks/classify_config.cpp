@@ -68,8 +68,8 @@ class DataReader {
 
  private:
   [[noreturn]] static void refuse(const char* name, const std::string& rule, const json& found) {
-    throw usage_error(
-        "config", fmt::format("data.{} must be {}; found {}. Change it.", name, rule, io::show_json(found)));
+    throw usage_error("config", fmt::format("data.{} must be {}", name, rule), io::show_json(found),
+                      "Change it.");
   }
 
   static void check_number(const char* name, const json& found, bool whole) {

@@ -93,9 +93,9 @@ const std::vector<Key>& keys() {
 Error wrong(const Key& key, const std::string& rule, const json& found) {
   json usual;
   std::visit([&](auto member) { usual = TrainConfig().*member; }, key.member);
-  return usage_error("config", fmt::format("{} must be {}; found {}. Write one, as {}={}.", key.name, rule,
-                                           io::show_json(found), key.name,
-                                           usual.is_string() ? usual.get<std::string>() : usual.dump()));
+  const std::string value = usual.is_string() ? usual.get<std::string>() : usual.dump();
+  return usage_error("config", fmt::format("{} must be {}", key.name, rule), io::show_json(found),
+                     fmt::format("Write one, as {}={}.", key.name, value));
 }
 
 std::string type_of(const Key& key) {

@@ -28,8 +28,8 @@ struct MechanismReader {
   const std::string &key, &value;
 
   [[noreturn]] void refuse(const std::string& wanted) const {
-    throw usage_error(to.name, key + " must be " + wanted + "; found '" + value +
-                                   "'. `fovea list options` shows what each key takes.");
+    throw usage_error(to.name, key + " must be " + wanted, "'" + value + "'",
+                      "`fovea list options` shows what each key takes.");
   }
 
   template <class Number>
