@@ -21,6 +21,9 @@ Isa detected_isa();
 /// Throws Error (usage) when FOVEA_ISA names no set or one that this CPU lacks.
 Isa active_isa();
 
+/// Whether kernels multiply pairs of bfloat16, without widening them. Errors as active_isa().
+inline bool has_bf16_products() { return active_isa() >= Isa::avx512_bf16; }
+
 /// That of its three arguments which is written for active_isa(). Errors as active_isa().
 template <class T>
 T for_active_isa(T baseline, T avx2, T avx512) {

@@ -2,8 +2,8 @@
 
 #include <variant>
 
-#include "fovea/kernels/cpu/decode.h"
-#include "fovea/kernels/cpu/tile_product.h"
+#include "fovea/core/isa.h"
+#include "fovea/kernels/decode_args.h"
 #include "fovea/ops/attend_calls.h"
 #include "fovea/ops/attend_kernel_args.h"
 
@@ -15,7 +15,7 @@ namespace {
 // products.
 bool has_few_queries(const at::Tensor& q, const at::Tensor& k) {
   const int64_t queries = q.size(2), group = k.size(1) > 0 ? q.size(1) / k.size(1) : 1;
-  if (q.scalar_type() == at::kBFloat16 && kernels::has_bf16_products()) {
+  if (q.scalar_type() == at::kBFloat16 && has_bf16_products()) {
     return queries <= 2 || group * queries <= 16;
   }
   return queries <= 8;

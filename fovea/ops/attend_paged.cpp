@@ -5,7 +5,7 @@
 #include <string>
 
 #include "fovea/core/error.h"
-#include "fovea/kernels/cpu/decode.h"
+#include "fovea/kernels/decode_args.h"
 #include "fovea/ops/attend_calls.h"
 #include "fovea/ops/attend_functors.h"
 #include "fovea/ops/attend_kernel_args.h"

@@ -1,5 +1,3 @@
-#include "fovea/kernels/cpu/decode.h"
-
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
@@ -15,6 +13,7 @@
 #include "fovea/kernels/cpu/parallel.h"
 #include "fovea/kernels/cpu/softmax_rows.h"
 #include "fovea/kernels/cpu/tile_programs.h"
+#include "fovea/kernels/decode_args.h"
 
 namespace fovea::kernels {
 namespace {

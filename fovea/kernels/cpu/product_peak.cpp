@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "fovea/core/isa.h"
 #include "fovea/core/stopwatch.h"
 #include "fovea/kernels/cpu/tile_product.h"
 

@@ -33,8 +33,6 @@ void plain_product(const TileProduct& p, const float* a, const float* b, float* 
 
 }  // namespace
 
-bool has_bf16_products() { return active_isa() >= Isa::avx512_bf16; }
-
 void TileProduct::operator()(const float* a, const float* b, float* c) const {
   static const bool bounded = bound_onednn();
   if (active_isa() < Isa::avx2 || !bounded) return plain_product(*this, a, b, c);

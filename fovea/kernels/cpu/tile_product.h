@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "fovea/core/isa.h"
 #include "fovea/kernels/attend_args.h"
 
 namespace fovea::kernels {
@@ -19,9 +20,6 @@ struct TileProduct {
   void operator()(const float* a, const float* b, float* c) const;
   void operator()(const c10::BFloat16* a, const c10::BFloat16* b, float* c) const;
 };
-
-/// True where products of bfloat16 pairs run on the active instruction set.
-bool has_bf16_products();
 
 /// run.operator()<T, C>(): T is the operands' type, C that of the products made of them.
 template <class Run>
