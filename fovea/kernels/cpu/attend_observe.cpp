@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <utility>
 #include <vector>
 
 #include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/observe_rows.h"
 #include "fovea/kernels/cpu/packed_keys.h"
 #include "fovea/kernels/cpu/parallel.h"
@@ -16,8 +16,6 @@
 
 namespace fovea::kernels {
 namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // Queries whose weights are wanted, rising, and their places in the result.
 using ChosenRows = std::vector<std::pair<int64_t, int64_t>>;

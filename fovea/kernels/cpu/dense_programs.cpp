@@ -5,17 +5,15 @@
 #include <immintrin.h>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "fovea/core/isa.h"
+#include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/lanes.h"
 #include "fovea/mods/simd.h"
 
 namespace fovea::kernels {
 namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // The numbers of a tile's pairs, counted from its first query and key.
 template <class T>

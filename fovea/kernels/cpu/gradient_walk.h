@@ -4,6 +4,7 @@
 
 #include "fovea/kernels/attend_args.h"
 #include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/gradient_rows.h"
 #include "fovea/kernels/cpu/pack.h"
 #include "fovea/kernels/cpu/tile_programs.h"

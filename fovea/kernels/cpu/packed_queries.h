@@ -2,13 +2,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "fovea/kernels/attend_args.h"
 #include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/pack.h"
-#include "fovea/kernels/cpu/tile_programs.h"
 
 namespace fovea::kernels {
 
@@ -108,8 +107,6 @@ class PackedQueries {
   }
 
  private:
-  static constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
   void load_sums(const Rows<T>& g, int64_t row, int64_t q0) {
     float *lse = lse_.get() + q0, *delta = delta_.get() + q0;
     dot_rows(g, args_.out + row * g.dim, delta);

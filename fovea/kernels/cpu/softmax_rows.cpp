@@ -3,17 +3,14 @@
 #include <immintrin.h>
 
 #include <cmath>
-#include <limits>
 
 #include "fovea/core/isa.h"
 #include "fovea/core/isa_target.h"
+#include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/lanes.h"
 #include "fovea/mods/simd.h"
 
 namespace fovea::kernels {
-namespace {
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-}
 
 // Weights as bfloat16; only of avx512, see has_bf16_products().
 namespace baseline {

@@ -1,13 +1,12 @@
 #pragma once
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 #include <type_traits>
 #include <vector>
 
 #include "fovea/kernels/attend_args.h"
 #include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/dropout_rows.h"
 #include "fovea/kernels/cpu/pack.h"
 #include "fovea/kernels/cpu/packed_keys.h"
@@ -79,14 +78,11 @@ class SoftmaxSum {
       const Factors inverse{.all = sum()[r] == 0.0f ? 0.0f : args_.dropout.scale / sum()[r]};
       store_rows(row, row_of<T>(args_.out, batch, head, q0 + r), value_dim, inverse);
       if (args_.unrounded) store_rows(row, args_.unrounded + (first + r) * value_dim, value_dim, inverse);
-      if (args_.lse) {
-        args_.lse[first + r] = sum()[r] == 0.0f ? -kInfinity : (maximum()[r] + std::log2(sum()[r])) * kLn2;
-      }
+      if (args_.lse) args_.lse[first + r] = natural_lse(maximum()[r], sum()[r]);
     }
   }
 
  private:
-  static constexpr float kInfinity = std::numeric_limits<float>::infinity();
   static constexpr bool kNarrow = !std::is_same_v<C, float>;
 
   bool is_sigmoid() const { return args_.normaliser.kind == Normaliser::Kind::sigmoid; }

@@ -1,16 +1,15 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <numbers>
 
 #include "fovea/kernels/attend_args.h"
+#include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/tile_rows.h"
 
 // The functors of a call, as a kernel runs them on its tiles.
 
 namespace fovea::kernels {
 
-inline constexpr float kLog2E = std::numbers::log2e_v<float>, kLn2 = std::numbers::ln2_v<float>;
 /// A mask is asked about pieces of so many queries.
 inline constexpr int64_t kQueryPiece = 64;
 

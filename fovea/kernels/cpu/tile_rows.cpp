@@ -1,15 +1,12 @@
 #include "fovea/kernels/cpu/tile_rows.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "fovea/core/isa.h"
+#include "fovea/kernels/cpu/constants.h"
 #include "fovea/mods/simd.h"
 
 namespace fovea::kernels {
-namespace {
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-}
 
 #define FOVEA_ROWS "fovea/kernels/cpu/tile_rows.inl"
 #include "fovea/kernels/cpu/each_isa.inl"
