@@ -5,16 +5,15 @@
 #include "fovea/core/error.h"
 #include "fovea/ops/attend_normalisers.h"
 #include "fovea/ops/describe.h"
+#include "fovea/ops/registered/groups.h"
+#include "fovea/ops/registered/observations.h"
 
 namespace fovea::registered {
 namespace {
 
 // Where each argument stands in attend_arguments().
 enum Place : size_t {
-  kQ,
-  kK,
-  kV,
-  kAlibiSlopes,
+  kAlibiSlopes = kV + 1,
   kBias,
   kRelativeTable,
   kSinks,
@@ -59,8 +58,8 @@ CausalAlignment alignment(const std::string& name) {
   if (name == "none") return CausalAlignment::none;
   if (name == "top_left") return CausalAlignment::top_left;
   if (name == "bottom_right") return CausalAlignment::bottom_right;
-  throw usage_error("attend", "causal must be none, top_left or bottom_right; found " + name +
-                                  ". Leave it out for no order.");
+  throw usage_error("attend", "causal must be none, top_left or bottom_right", name,
+                    "Leave it out for no order.");
 }
 
 AttendNormaliser normaliser(const Arguments& a) {
@@ -71,10 +70,8 @@ AttendNormaliser normaliser(const Arguments& a) {
   if (sink) sink->scores = tensor(a, kSinks);
   if (sigmoid) sigmoid->bias = a[kSigmoidBias].toOptional<double>();
   if ((given(a, kSinks) && !sink) || (given(a, kSigmoidBias) && !sigmoid)) {
-    throw usage_error("attend",
-                      "sinks belong to the normaliser softmax_sink, sigmoid_bias to sigmoid; found the "
-                      "normaliser " +
-                          name + ". Name the one that is meant.");
+    throw usage_error("attend", "sinks belong to the normaliser softmax_sink, sigmoid_bias to sigmoid",
+                      "the normaliser " + name, "Name the one that is meant.");
   }
   return found;
 }
@@ -148,18 +145,16 @@ AttendOptions options_of(const Arguments& a) {
                       "none. Draw one, as fovea.attend() does.");
   }
   for (const std::string& name : observed_names(a)) {
-    options.weights |= name == "weights";
-    options.lse |= name == "lse";
+    const Observation* known = known_observation(name);
+    if (known && known->option) options.*known->option = true;
   }
   return options;
 }
 
 void check_groups(const Arguments& a) {
-  const at::Tensor q = a[kQ].toTensor(), k = a[kK].toTensor();
   const int64_t dims = offsets_of(a) ? 3 : 4;
-  if (a[kEnableGqa].toBool() || q.dim() != dims || k.dim() != dims || q.size(1) == k.size(1)) return;
-  throw usage_error("attend", "q and k must share the number of heads; found q " + describe(q) + ", k " +
-                                  describe(k) + ". Pass enable_gqa=True to let heads share keys.");
+  if (a[kEnableGqa].toBool()) return;
+  require_own_heads("attend", a[kQ].toTensor(), a[kK].toTensor(), "k", dims);
 }
 
 std::optional<std::pair<at::Tensor, at::Tensor>> offsets_of(const Arguments& a) {
@@ -180,17 +175,15 @@ std::vector<std::string> observed_names(const Arguments& a) {
 AttendObservation observation_of(const Arguments& a) {
   AttendObservation wanted;
   for (const std::string& name : observed_names(a)) {
-    wanted.entropy |= name == "entropy";
-    wanted.distance |= name == "distance";
-    wanted.argmax |= name == "argmax";
-    wanted.received |= name == "received";
+    const Observation* known = known_observation(name);
+    if (known && known->flag) wanted.*known->flag = true;
   }
   wanted.top_k = a[kTopK].toOptional<int64_t>();
   if (given(a, kBlocks)) {
     const std::vector<int64_t> sizes = a[kBlocks].toIntVector();
     if (sizes.size() != 2) {
-      throw usage_error("attend", "blocks to observe have two sizes, of queries and keys; found " +
-                                      describe_shape(sizes) + ". Give both.");
+      throw usage_error("attend", "blocks to observe have two sizes, of queries and keys",
+                        describe_shape(sizes), "Give both.");
     }
     wanted.blocks = ObservedBlocks{sizes[0], sizes[1]};
   }

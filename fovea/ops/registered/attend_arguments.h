@@ -22,8 +22,7 @@ extern const char* const kAttendOptions;
 /// The options of a call. Throws Error (usage) where they say nothing that there is.
 AttendOptions options_of(const Arguments& attend);
 
-/// Throws Error (usage) when heads share keys without enable_gqa. The C++ operator groups heads whenever they
-/// divide; in Python, as in PyTorch, one asks for it.
+/// Throws Error (usage) when heads share keys without enable_gqa.
 void check_groups(const Arguments& attend);
 
 /// Offsets of the queries and keys of sequences behind each other; empty without. Throws Error (usage) when

@@ -5,16 +5,19 @@
 #include <utility>
 
 #include "fovea/core/error.h"
-#include "fovea/core/nearest.h"
 #include "fovea/ops/additive_attend.h"
 #include "fovea/ops/attend_packed.h"
 #include "fovea/ops/registered/attend_arguments.h"
+#include "fovea/ops/registered/observations.h"
 #include "fovea/ops/registered/value_errors.h"
 
 namespace fovea::registered {
 namespace {
 
-bool is_part_of_result(const std::string& name) { return name == "weights" || name == "lse"; }
+bool is_part_of_result(const std::string& name) {
+  const Observation* known = known_observation(name);
+  return known && known->result;
+}
 
 // Something that a second pass over the scores tells.
 bool observes(const Arguments& a) {
@@ -22,42 +25,21 @@ bool observes(const Arguments& a) {
   return !std::all_of(names.begin(), names.end(), is_part_of_result);
 }
 
-at::Tensor find_result(const std::string& name, const ObservedAttend& both) {
-  const AttendObserved& seen = both.observed;
-  const std::pair<const char*, const at::Tensor*> results[] = {
-      {"weights", &both.result.weights},  {"lse", &both.result.lse},
-      {"entropy", &seen.entropy},         {"distance", &seen.distance},
-      {"argmax", &seen.argmax},           {"received", &seen.received},
-      {"top_weights", &seen.top_weights}, {"top_keys", &seen.top_keys},
-      {"blocks", &seen.blocks},           {"rows", &seen.rows}};
-  std::vector<std::string> names;
-  for (const auto& [known, result] : results) {
-    names.emplace_back(known);
-    if (name != known) continue;
-    if (result->defined()) return *result;
-    throw usage_error("attend", name + " needs a size; found none. Ask for it by TopK, Blocks or Rows.");
-  }
-  throw usage_error("attend", "what is observed must be a known thing; found '" + name + "'. " +
-                                  suggest_name(name, names,
-                                               "Ask for weights, lse, entropy, distance, argmax, received, "
-                                               "TopK, Blocks or Rows."));
-}
-
 // What the schemas promise, in the order of `observe`.
 std::vector<at::Tensor> results_of(const Arguments& a, const ObservedAttend& both) {
   std::vector<at::Tensor> results = {both.result.out};
-  for (const std::string& name : observed_names(a)) results.push_back(find_result(name, both));
+  for (const std::string& name : observed_names(a)) results.push_back(find_observation(name, both));
   return results;
 }
 
 void refuse_to_observe(const char* where, const char* what) {
-  throw usage_error(where, std::string("only weights and lse can be asked of ") + what +
-                               "; found another observation. Leave it out.");
+  throw usage_error(where, std::string("only weights and lse can be asked of ") + what, "another observation",
+                    "Leave it out.");
 }
 
 ObservedAttend compute(const Arguments& a) {
   check_groups(a);
-  const at::Tensor q = a[0].toTensor(), k = a[1].toTensor(), v = a[2].toTensor();
+  const at::Tensor q = a[kQ].toTensor(), k = a[kK].toTensor(), v = a[kV].toTensor();
   const AttendOptions options = options_of(a);
   if (const auto offsets = offsets_of(a)) {
     if (observes(a)) refuse_to_observe("attend_packed", "sequences behind each other");
@@ -73,31 +55,22 @@ std::vector<at::Tensor> run_attend(const Arguments& a) {
 
 // Of what is observed.
 at::Tensor observed_shape(const std::string& name, const Arguments& a) {
-  const at::Tensor q = a[0].toTensor(), k = a[1].toTensor();
-  const c10::SymInt b = q.sym_size(0), h = q.sym_size(1), n = q.sym_size(2), m = k.sym_size(-2);
+  const at::Tensor q = a[kQ].toTensor(), k = a[kK].toTensor();
+  const Observation* known = known_observation(name);
   const AttendObservation wanted = observation_of(a);
-  std::vector<c10::SymInt> shape = {b, h, n};
-  if (name == "weights") shape.push_back(m);
-  if (name == "received") shape[2] = m;
-  if (name == "top_weights" || name == "top_keys") shape.emplace_back(wanted.top_k.value_or(0));
-  if (name == "rows") {
-    shape[2] = static_cast<int64_t>(wanted.rows.size());
-    shape.push_back(m);
-  }
-  if (name == "blocks" && wanted.blocks) {
-    const auto [queries, keys] = *wanted.blocks;
-    shape[2] = (n + (queries - 1)) / queries;
-    shape.push_back((m + (keys - 1)) / keys);
-  }
-  const bool keys = name == "argmax" || name == "top_keys";
-  const auto type = keys ? at::kLong : at::toOpMathType(q.scalar_type());
+  std::vector<c10::SymInt> shape = {q.sym_size(0), q.sym_size(1)};
+  const ObservedSizes sizes{q.sym_size(2), k.sym_size(-2), wanted};
+  // An unknown name is refused where the operator runs.
+  const std::vector<c10::SymInt> rest = known ? known->shape(sizes) : std::vector{sizes.queries};
+  shape.insert(shape.end(), rest.begin(), rest.end());
+  const auto type = known && known->holds_keys ? at::kLong : at::toOpMathType(q.scalar_type());
   return at::empty_symint(shape, q.options().requires_grad(false).dtype(type));
 }
 
 std::vector<at::Tensor> attend_shapes(const Arguments& a) {
-  const at::Tensor q = a[0].toTensor();
+  const at::Tensor q = a[kQ].toTensor();
   std::vector<c10::SymInt> shape = q.sym_sizes().vec();
-  shape.back() = a[2].toTensor().sym_size(-1);
+  shape.back() = a[kV].toTensor().sym_size(-1);
   std::vector<at::Tensor> results = {at::empty_symint(shape, q.options().requires_grad(false))};
   for (const std::string& name : observed_names(a)) results.push_back(observed_shape(name, a));
   return results;
@@ -110,10 +83,11 @@ std::vector<bool> attend_gradients(const Arguments& a) {
 }
 
 // additive_attend() takes `w` after v.
+constexpr size_t kW = kV + 1;
 
 std::pair<at::Tensor, Arguments> without_w(Arguments a) {
-  const at::Tensor w = a[3].toTensor();
-  a.erase(a.begin() + 3);
+  const at::Tensor w = a[kW].toTensor();
+  a.erase(a.begin() + kW);
   return {w, std::move(a)};
 }
 
@@ -122,12 +96,11 @@ std::vector<at::Tensor> run_additive(const Arguments& all) {
     const auto [w, a] = without_w(all);
     if (observes(a)) refuse_to_observe("additive_attend", "additive scores");
     if (offsets_of(a)) {
-      throw usage_error("additive_attend",
-                        "sequences behind each other are not taken; found cu_seqlens_q. Pad them, with "
-                        "key_lengths, or call it for each.");
+      throw usage_error("additive_attend", "sequences behind each other are not taken", "cu_seqlens_q",
+                        "Pad them, with key_lengths, or call it for each.");
     }
     const AttendResult result =
-        additive_attend(a[0].toTensor(), a[1].toTensor(), a[2].toTensor(), w, options_of(a));
+        additive_attend(a[kQ].toTensor(), a[kK].toTensor(), a[kV].toTensor(), w, options_of(a));
     return results_of(a, {result, {}});
   });
 }

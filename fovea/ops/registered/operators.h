@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/ivalue.h>
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@ namespace fovea::registered {
 
 /// As the dispatcher passes them, in the order of the schema.
 using Arguments = std::vector<c10::IValue>;
+
+/// Where q, k and v, or the pages of these, stand in every schema.
+enum OperandPlace : size_t { kQ, kK, kV };
 
 struct Operator {
   /// With the library's: "fovea::attend". The one that computes its gradients ends in "_backward".
