@@ -9,6 +9,7 @@
 #include "fovea/kernels/additive_args.h"
 #include "fovea/ops/additive_attend_composed.h"
 #include "fovea/ops/attend_calls.h"
+#include "fovea/ops/attend_composed.h"
 #include "fovea/ops/attend_kernel_args.h"
 #include "fovea/ops/call_functors.h"
 #include "fovea/ops/unchanged.h"

@@ -2,7 +2,6 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros_like.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include "fovea/ops/attend_kernel_args.h"
 
@@ -77,26 +76,6 @@ BackwardCall backward_call(const torch::autograd::variable_list& qkv, const Outp
                .dropout = {},
                .normaliser = {}};
   return call;
-}
-
-torch::autograd::variable_list composed_gradients(const AttendResult& result,
-                                                  const torch::autograd::variable_list& inputs,
-                                                  const OutputGradients& grads) {
-  torch::autograd::variable_list wanted, outputs = {result.out}, given = {grads.out};
-  for (const auto& t : inputs) {
-    if (t.defined() && t.requires_grad()) wanted.push_back(t);
-  }
-  if (grads.lse.defined()) {
-    outputs.push_back(result.lse);
-    given.push_back(grads.lse);
-  }
-  const auto gradients =
-      torch::autograd::grad(outputs, wanted, given, /*retain_graph=*/true, /*create_graph=*/true);
-  torch::autograd::variable_list found(inputs.size());
-  for (size_t i = 0, next = 0; i < inputs.size(); ++i) {
-    if (inputs[i].defined() && inputs[i].requires_grad()) found[i] = gradients[next++];
-  }
-  return found;
 }
 
 }  // namespace fovea

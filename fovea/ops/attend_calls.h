@@ -4,6 +4,7 @@
 
 #include "fovea/kernels/attend_args.h"
 #include "fovea/ops/attend.h"
+#include "fovea/ops/attend_composed.h"
 
 // What the fused kernels of attend() and its kin are called with, and the tensors behind it.
 
@@ -24,11 +25,6 @@ AttendSaved room_for(const at::Tensor& out, const AttendOptions& options, bool b
 kernels::ForwardArgs forward_args(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                   const at::Tensor& out, const AttendSaved& saved);
 
-/// Of the outputs; that of lse may be undefined.
-struct OutputGradients {
-  at::Tensor out, lse;
-};
-
 /// As autograd gives them for outputs (out, lse), undefined ones included.
 OutputGradients output_gradients(const torch::autograd::variable_list& grads, const at::Tensor& q,
                                  const at::Tensor& v);
@@ -43,11 +39,5 @@ struct BackwardCall {
 /// qkv: q, k, v, and what else there may be. `saved` must live until the kernel has run.
 BackwardCall backward_call(const torch::autograd::variable_list& qkv, const OutputGradients& grads,
                            const AttendSaved& saved);
-
-/// Gradients of the definition's `result` by those of `inputs` that require one, undefined for the rest;
-/// differentiable in turn. result.lse is read where grads.lse is defined.
-torch::autograd::variable_list composed_gradients(const AttendResult& result,
-                                                  const torch::autograd::variable_list& inputs,
-                                                  const OutputGradients& grads);
 
 }  // namespace fovea

@@ -5,6 +5,7 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <limits>
 
@@ -79,6 +80,25 @@ AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at:
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const at::Tensor queries = widened(q) * product_scale(q, options), keys = with_heads(widened(k), q.size(1));
   return attend_scores(row_products(queries, keys), v, options, functors);
+}
+
+std::vector<at::Tensor> composed_gradients(const AttendResult& result, const std::vector<at::Tensor>& inputs,
+                                           const OutputGradients& grads) {
+  std::vector<at::Tensor> wanted, outputs = {result.out}, given = {grads.out};
+  for (const auto& t : inputs) {
+    if (t.defined() && t.requires_grad()) wanted.push_back(t);
+  }
+  if (grads.lse.defined()) {
+    outputs.push_back(result.lse);
+    given.push_back(grads.lse);
+  }
+  const auto gradients =
+      torch::autograd::grad(outputs, wanted, given, /*retain_graph=*/true, /*create_graph=*/true);
+  std::vector<at::Tensor> found(inputs.size());
+  for (size_t i = 0, next = 0; i < inputs.size(); ++i) {
+    if (inputs[i].defined() && inputs[i].requires_grad()) found[i] = gradients[next++];
+  }
+  return found;
 }
 
 }  // namespace fovea

@@ -1,4 +1,6 @@
 #pragma once
+#include <vector>
+
 #include "fovea/ops/attend.h"
 #include "fovea/ops/call_functors.h"
 
@@ -18,5 +20,15 @@ AttendResult attend_composed(const at::Tensor& q, const at::Tensor& k, const at:
 /// values v (B, Hkv, M, Dv). To be called without autocast.
 AttendResult attend_scores(at::Tensor scores, const at::Tensor& v, const AttendOptions& options,
                            const FunctorList& functors);
+
+/// Of the outputs; that of lse may be undefined.
+struct OutputGradients {
+  at::Tensor out, lse;
+};
+
+/// Gradients of the definition's `result` by those of `inputs` that require one, undefined for the rest;
+/// differentiable in turn. result.lse is read where grads.lse is defined.
+std::vector<at::Tensor> composed_gradients(const AttendResult& result, const std::vector<at::Tensor>& inputs,
+                                           const OutputGradients& grads);
 
 }  // namespace fovea

@@ -19,6 +19,7 @@
 #include <variant>
 
 #include "fovea/core/error.h"
+#include "fovea/core/listed.h"
 #include "fovea/core/nearest.h"
 
 namespace fovea {
@@ -141,10 +142,9 @@ AttendNormaliser find_normaliser(const std::string& name) {
   for (const auto& [known, normaliser] : kNormalisers) {
     if (name == known) return normaliser;
   }
-  throw usage_error("attend", "the normaliser must be a known one; found '" + name + "'. " +
-                                  suggest_name(name, normaliser_names(),
-                                               "There are softmax, softmax_sink, sigmoid, sparsemax and "
-                                               "entmax15."));
+  const std::vector<std::string> names = normaliser_names();
+  throw usage_error("attend", "the normaliser must be a known one", "'" + name + "'",
+                    suggest_name(name, names, "There are " + listed(names, "and") + "."));
 }
 
 bool has_lse(const AttendNormaliser& normaliser) {

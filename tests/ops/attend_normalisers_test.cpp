@@ -337,6 +337,10 @@ TEST(AttendNormalisers, AreFoundByTheirNames) {
   for (size_t i = 0; i < names.size(); ++i) EXPECT_EQ(find_normaliser(names[i]).index(), i);
   EXPECT_EQ(message_of(ErrorKind::usage, [] { find_normaliser("sigmiod"); }),
             "[attend] the normaliser must be a known one; found 'sigmiod'. Did you mean 'sigmoid'?");
+  EXPECT_EQ(
+      message_of(ErrorKind::usage, [] { find_normaliser("temperature"); }),
+      "[attend] the normaliser must be a known one; found 'temperature'. There are softmax, softmax_sink, "
+      "sigmoid, sparsemax and entmax15.");
 }
 
 TEST(AttendNormalisers, RefuseWhatDoesNotFit) {

@@ -59,9 +59,13 @@ class Errors(unittest.TestCase):
 
     def test_observations(self):
         self.refuses("Did you mean 'entropy'?", observe=["entropi"])
+        self.refuses(
+            "found 'attention map'. Ask for weights, lse, entropy, distance, argmax, received, TopK, Blocks or Rows.",
+            observe=["attention map"],
+        )
         self.refuses("must be a sequence", observe="entropy")
         self.refuses("each result once", observe=["argmax", "argmax"])
-        self.refuses("top_weights needs a size", observe=["top_weights"])
+        self.refuses("top_weights needs a size; found none. Ask for it by TopK, Blocks or Rows", observe=["top_weights"])
         self.refuses("rows needs a size", observe=[fovea.Rows([])])
         self.refuses("top_k must be in 1 ... M = 6", observe=[fovea.TopK(7)])
         self.refuses("rows must be queries in [0, N)", observe=[fovea.Rows([4])])
