@@ -89,6 +89,29 @@ TEST(Mask, WindowIsInclusiveOnBothSides) {
   EXPECT_FALSE(sees(10, 12));
 }
 
+// The keys 0 ... 11 that a query sees.
+template <class M>
+std::vector<int32_t> seen_by(int32_t query, const M& mask) {
+  std::vector<int32_t> keys;
+  for (int32_t k = 0; k < 12; ++k) {
+    if (mask(At<int32_t, int32_t>{query, k, 0, 0})) keys.push_back(k);
+  }
+  return keys;
+}
+
+TEST(Mask, WhatEachQuerySees) {
+  using Keys = std::vector<int32_t>;
+  EXPECT_EQ(seen_by(7, Dilated(3)), (Keys{1, 4, 7, 10}));
+  EXPECT_EQ(seen_by(2, Dilated(3)), (Keys{2, 5, 8, 11}));
+  EXPECT_EQ(seen_by(7, Window(6, 0) & Dilated(3)), (Keys{1, 4, 7}));
+  EXPECT_EQ(seen_by(7, Prefix(3)), (Keys{0, 1, 2}));
+  EXPECT_EQ(seen_by(1, Causal() | Prefix(3)), (Keys{0, 1, 2}));
+  EXPECT_EQ(seen_by(7, Global(2)), (Keys{0, 1}));
+  EXPECT_EQ(seen_by(2, Global(2)), (Keys{0, 1}));
+  EXPECT_EQ(seen_by(1, Global(2)), (Keys{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}));
+  EXPECT_EQ(seen_by(2, Causal(3)), (Keys{0, 1, 2, 3, 4, 5}));
+}
+
 // The active instruction set's tile program against the number's face, at every pair of a tile that starts
 // anywhere. Fused multiply-adds and the vector's own exp differ from the number's by a few units of the last
 // place of numbers up to 40.

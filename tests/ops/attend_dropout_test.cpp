@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "fovea/ops/attend.h"
+#include "fovea/ops/attend_fused.h"
+#include "tests/ops/attend_gradients.h"
 
 namespace fovea {
 namespace {
@@ -48,6 +50,23 @@ TEST(AttendDropout, ItsBitsDoNotRepeat) {
   }
   EXPECT_LT(correlation(dropped.select(1, 0), dropped.select(1, 1)), noise);
   EXPECT_LT(correlation(dropped.select(0, 0), dropped.select(0, 1)), noise);
+}
+
+// Of what is kept, found in the weights, against the formula in float64: out = (p kept / 0.75) v. A
+// probability that 65,536 parts hold exactly.
+TEST(AttendDropout, GradientsOfWhatIsKept) {
+  at::manual_seed(9);
+  const AttendOptions options = dropping(0.25, 7);
+  const at::Tensor kept = (weights_of(options, 130, 200) != 0).to(at::kDouble);
+  const test::Operands t = {at::randn({2, 3, 130, 8}), at::randn({2, 3, 200, 8}), at::randn({2, 3, 200, 24})};
+  const at::Tensor grad = at::randn({2, 3, 130, 24});
+  const test::Operands x = test::learned(test::in_double(t));
+  const at::Tensor weights = at::softmax(at::matmul(x.q, x.k.transpose(2, 3)) / std::sqrt(8.0), -1),
+                   out = at::matmul(weights * kept / 0.75, x.v);
+  const auto exact = torch::autograd::grad({out}, {x.q, x.k, x.v}, {grad.to(at::kDouble)});
+  const auto got = test::evaluate(attend_fused, t, grad, options);
+  EXPECT_LT(test::norm_error(got.out, out), 1e-6);
+  for (size_t i = 0; i < 3; ++i) EXPECT_LT(test::norm_error(got.gradients[i], exact[i]), 3e-6) << i;
 }
 
 TEST(AttendDropout, TheSeedDecides) {

@@ -3,11 +3,16 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <array>
+
 #include "fovea/ops/attend_composed.h"
 #include "fovea/ops/attend_fused.h"
+#include "tests/ops/attend_gradients.h"
 
 namespace fovea {
 namespace {
+
+using test::Operands;
 
 // Adds a number for each distance.
 struct ByDistance {
@@ -80,6 +85,26 @@ TEST(AttendLearn, TablesOfFunctors) {
   options.softcap = 8.0;
   options.relative_table = at::randn({4, 7}).requires_grad_();
   expect_same_gradients(options, heads, "between two caps");
+}
+
+// Gradients of more entries than are summed apart, as what each entry has of its own needs.
+TEST(AttendLearn, WhatEachOfManyEntriesHas) {
+  at::manual_seed(52);
+  for (const auto& [batch, heads, kv_heads] : {std::array<int64_t, 3>{20, 2, 1}, {19, 4, 2}, {40, 2, 2}}) {
+    const test::AttendCase c{batch, heads, kv_heads, 9, 73, 8, 8, at::kFloat, "contiguous", "none"};
+    const Operands t = test::make_operands(c);
+    AttendOptions own, shared;
+    own.bias = at::randn({batch, heads, 9, 73});
+    own.alibi_slopes = at::rand({batch, heads});
+    shared.bias = at::randn({batch, 1, 1, 73});
+    shared.relative_table = at::randn({heads, 15});
+    for (const AttendOptions& options : {own, shared}) {
+      const at::Tensor grad = at::randn({batch, heads, 9, 8});
+      test::expect_right_gradients(test::evaluate(attend_fused, t, grad, options).gradients,
+                                   test::evaluate_exactly(t, grad, options).gradients,
+                                   test::GradientTerms(t, grad, options).squares(), c);
+    }
+  }
 }
 
 TEST(AttendLearn, AFunctorThatDoesNotSayHowRunsComposed) {

@@ -122,16 +122,18 @@ TEST(AttendPaged, QueriesAreTheLastPositions) {
 
 TEST(AttendPaged, QueriesBeforeTheStartGiveZero) {
   at::manual_seed(63);
-  const PagedCase c{{0, 2}, 2, 1, 4, 16, 8, 8};
-  const PagedCache cache = make_cache(c);
   const int64_t ids = 32;
   AttendPagedOptions options;
   options.functors = bind(Identity{}, Segments(int_table(at::zeros({2 * ids}, at::kInt)),
                                                int_table(at::zeros({2 * ids}, at::kInt)), ids, ids));
-  const at::Tensor out = attend_paged(make_queries(c), cache, options);
-  EXPECT_EQ(out[0].abs().max().item<float>(), 0.0f);
-  EXPECT_EQ(out[1].slice(1, 0, 2).abs().max().item<float>(), 0.0f);
-  EXPECT_GT(out[1].slice(1, 2).abs().min().item<float>(), 0.0f);
+  for (const int64_t full : {0, 1}) {  // first, its queries before the start would be ids before the tables
+    PagedCase c{{0, 0}, 2, 1, 4, 16, 8, 8};
+    c.lengths[full] = 2;
+    const at::Tensor out = attend_paged(make_queries(c), make_cache(c), options);
+    EXPECT_EQ(out[1 - full].abs().max().item<float>(), 0.0f);
+    EXPECT_EQ(out[full].slice(1, 0, 2).abs().max().item<float>(), 0.0f);
+    EXPECT_GT(out[full].slice(1, 2).abs().min().item<float>(), 0.0f);
+  }
 }
 
 TEST(AttendPaged, TheSameBitsAsKeysInARowOnAnyNumberOfThreads) {

@@ -27,7 +27,6 @@ constexpr size_t kGuard = 0;
 #else
 constexpr size_t kGuard = 256;
 #endif
-constexpr int kPoison = 0xff;
 
 // Sizes of what is out. Never destroyed: static tensors give their memory back late.
 struct Ledger {
@@ -56,7 +55,7 @@ bool strike_out(void* data, size_t* bytes) {
 }
 
 bool untouched(const unsigned char* guard) {
-  return std::all_of(guard, guard + kGuard, [](unsigned char byte) { return byte == kPoison; });
+  return std::all_of(guard, guard + kGuard, [](unsigned char byte) { return byte == poison(); });
 }
 
 void check_and_free(void* data, size_t bytes) {
@@ -85,13 +84,19 @@ const bool installed = [] {
 
 }  // namespace
 
+unsigned char poison() {
+  static const char* const chosen = std::getenv("FOVEA_TEST_POISON");
+  static const auto byte = static_cast<unsigned char>(chosen ? std::strtoul(chosen, nullptr, 16) : 0xff);
+  return byte;
+}
+
 void* poisoned(size_t bytes) {
   // Not rounded up: AddressSanitizer's watch begins behind the last byte.
   const size_t whole = kGuard + bytes + kGuard;
   void* memory = nullptr;
   if (posix_memalign(&memory, 64, whole) != 0) throw std::bad_alloc();
   auto* base = static_cast<unsigned char*>(memory);
-  std::memset(base, kPoison, whole);
+  std::memset(base, poison(), whole);
   enter(base + kGuard, bytes);
   return base + kGuard;
 }

@@ -15,6 +15,7 @@ namespace {
 [[gnu::noipa]] void write(float* data, int64_t place) { data[place] = 1.0f; }
 
 TEST(PoisonedMemory, FreshMemoryIsNan) {
+  if (test::poison() != 0xff) GTEST_SKIP() << "other rubbish is asked for";
   for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf})
     EXPECT_TRUE(at::isnan(at::empty({1000}, type)).all().item<bool>()) << type;
   const kernels::Buffer<float> buffer(100);
