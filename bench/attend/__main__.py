@@ -60,7 +60,7 @@ def main():
     options = arguments()
     cases = [case for case in all_cases() if not options.case or case.name in options.case]
     if options.trial:
-        return contest.try_peer(cases[0], options.trial)
+        return contest.try_peer(cases[0], options.trial, options.threads[0])
     document = read(options.source) if options.source else measure(cases, options)
     text = report.page(cases, document)
     if options.page:

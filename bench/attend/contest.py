@@ -30,9 +30,9 @@ def use_threads(threads):
 all_cores = os.sched_getaffinity(0)
 
 
-def try_elsewhere(case, name):
+def try_elsewhere(case, name, threads):
     """None, or how it ended in a process of its own."""
-    command = [sys.executable, "-m", "attend", "--try", name, "--case", case.name]
+    command = [sys.executable, "-m", "attend", "--try", name, "--case", case.name, "--threads", str(threads)]
     ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode < 0:
         return f"ended the process by signal {-ended.returncode}"
@@ -47,7 +47,7 @@ def prepare(case, operands, threads, names, failures):
             continue
         before = timing.resident()
         try:
-            if name in CRASHERS and threads == 1 and (ending := try_elsewhere(case, name)):
+            if name in CRASHERS and (ending := try_elsewhere(case, name, threads)):
                 raise RuntimeError(ending)
             contestant = preparer(name)(case, operands, threads)
             contestant.run(0)
@@ -98,10 +98,10 @@ def run_case(case, thread_counts, rounds, peers=None):
     return result
 
 
-def try_peer(case, name):
+def try_peer(case, name, threads):
     """What try_elsewhere() starts."""
-    use_threads(1)
+    use_threads(threads)
     operands = make_operands(case)
-    contestant = preparer(name)(case, operands, 1)
+    contestant = preparer(name)(case, operands, threads)
     for at in (0, 1, 0):
         contestant.run(at)
