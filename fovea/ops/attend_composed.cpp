@@ -26,7 +26,7 @@ at::Tensor hidden_finite(const at::Tensor& scores, const at::Tensor& allowed) {
 
 // A score of -inf hides like a mask.
 at::Tensor without_minus_infinity(const at::Tensor& allowed, const at::Tensor& scores) {
-  if (scores.is_meta()) return allowed;
+  if (all_finite(scores)) return allowed;
   const at::Tensor seen = scores.detach() != -std::numeric_limits<double>::infinity();
   if (seen.all().item<bool>()) return allowed;
   return allowed.defined() ? allowed.logical_and(seen) : seen;

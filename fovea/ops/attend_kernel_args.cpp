@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "fovea/ops/attend_normalisers.h"
 #include "fovea/ops/attend_similarity.h"
+#include "fovea/ops/option_tensors.h"
 
 namespace fovea {
 
@@ -39,13 +39,10 @@ std::optional<kernels::Type> kernel_type(at::ScalarType type) {
 bool wants_gradient(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                     const AttendOptions& options) {
   if (!at::GradMode::is_enabled()) return false;
-  const auto wants = [](const at::Tensor& t) { return t.defined() && t.requires_grad(); };
-  const auto learns = [](const std::optional<at::Tensor>& t) { return t && t->requires_grad(); };
-  return wants(q) || wants(k) || wants(v) || learns(options.bias) || learns(options.alibi_slopes) ||
-         learns(options.relative_table) || learns(options.relative_keys) || learns(sinks_of(options)) ||
-         learns(per_head_of(options.similarity)) ||
-         (options.relative_grid && wants(options.relative_grid->table)) ||
-         (options.functors && wants(options.functors->learned()));
+  const auto wants = [](const at::Tensor& t) { return t.requires_grad(); };
+  if (wants(q) || wants(k) || wants(v)) return true;
+  const auto given = tensors_of(options);
+  return std::any_of(given.begin(), given.end(), wants);
 }
 
 at::Tensor with_unit_stride(const at::Tensor& t) {

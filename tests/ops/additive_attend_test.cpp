@@ -7,12 +7,12 @@
 
 #include <cmath>
 #include <fstream>
-#include <limits>
 #include <string>
 
 #include "fovea/core/error.h"
 #include "tests/ops/additive_cases.h"
 #include "tests/ops/expect_attend.h"
+#include "tests/support/numbers.h"
 
 namespace fovea {
 namespace {
@@ -124,7 +124,7 @@ TEST(AdditiveAttend, AMaskedKeyHasNoInfluenceOnTheDefinition) {
   AttendOptions options;
   options.causal = CausalAlignment::top_left;
   const auto clean = test::additive_gradients(t, grad_out, options);
-  for (const double poison : {std::nan(""), std::numeric_limits<double>::infinity()}) {
+  for (const double poison : {test::kNan, test::kInfinity}) {
     t[1].select(2, 4).fill_(poison);
     const auto got = test::additive_gradients(t, grad_out, options);
     for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(at::equal(got[i], clean[i])) << poison << ' ' << i;

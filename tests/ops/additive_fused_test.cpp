@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <string>
 
 #include "fovea/kernels/additive_args.h"
 #include "tests/ops/additive_cases.h"
 #include "tests/ops/expect_attend.h"
+#include "tests/support/numbers.h"
 
 namespace fovea {
 namespace {
@@ -145,9 +145,8 @@ TEST(AdditiveFused, HugeNumbersForwardAndBackward) {
 }
 
 TEST(AdditiveFused, InfiniteNumbersSaturate) {
-  const float infinity = std::numeric_limits<float>::infinity();
   at::Tensor q = at::zeros({3, 2}), w = at::full({2}, 0.5);
-  q.select(1, 0).copy_(at::tensor({infinity, -infinity, std::nanf("")}));
+  q.select(1, 0).copy_(at::tensor({test::kInfinity, -test::kInfinity, test::kNan}));
   const at::Tensor scores = kernel_scores(q, at::zeros({1, 2}), w),
                    swapped = kernel_scores(at::zeros({3, 2}), q.slice(0, 0, 1), w);
   EXPECT_NEAR(scores[0].item<float>(), 0.5, 1e-6);
@@ -216,7 +215,7 @@ TEST(AdditiveFused, WhatIsHiddenHasNoInfluence) {
     };
     const auto clean = all();
     EXPECT_EQ(largest(clean[1].select(2, 199)), 0.0);
-    for (const float poison : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    for (const double poison : {test::kNan, test::kInfinity}) {
       for (const at::Tensor& spoilt : {t[1], t[2]}) {
         const at::Tensor number = spoilt.select(2, 199).select(2, 3), kept = number.clone();
         number.fill_(poison);
@@ -241,7 +240,7 @@ TEST(AdditiveFused, ASpoiltKeySpoilsThoseWhoSeeIt) {
     at::Tensor grad_out = at::randn({1, 2, 150, 24});
     const auto clean = test::additive_gradients(t, grad_out, options);
     const at::Tensor clean_out = test::run_additive(t, options);
-    t[which].select(2, 100).select(2, 3).fill_(std::nanf(""));
+    t[which].select(2, 100).select(2, 3).fill_(test::kNan);
     const auto got = test::additive_gradients(t, grad_out, options);
     const at::Tensor out = test::run_additive(t, options);
     EXPECT_TRUE(same_bits(out.slice(2, 0, 100), clean_out.slice(2, 0, 100)));
@@ -256,7 +255,7 @@ TEST(AdditiveFused, AFullyHiddenRowGivesZeroAndNoGradient) {
   auto t = test::make_additive_operands(c);
   AttendOptions options;
   options.functors = bind(Identity{}, KeyLengths(int_table(at::tensor({0, 30}, at::kInt))));
-  t[0][0].fill_(std::nanf(""));
+  t[0][0].fill_(test::kNan);
   EXPECT_EQ(largest(test::run_additive(t, options)[0]), 0.0);
   const auto got = test::additive_gradients(t, at::randn({2, 1, 40, 8}), options);
   for (size_t i = 0; i < 3; ++i) {

@@ -5,12 +5,12 @@
 #include <torch/csrc/autograd/function.h>
 
 #include <cstdlib>
-#include <limits>
 
 #include "fovea/ops/attend_fused.h"
 #include "tests/ops/attend_cases.h"
 #include "tests/ops/attend_gradients.h"
 #include "tests/ops/expect_attend.h"
+#include "tests/support/numbers.h"
 
 namespace fovea {
 namespace {
@@ -153,7 +153,7 @@ void expect_isolated(const AttendCase& c) {
   const AttendOptions options = test::make_options(c);
   const at::Tensor grad_out = at::randn({1, 4, 199, 32}).to(c.type);
   const Gradients clean = gradients(t, grad_out, options);
-  for (const float poison : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+  for (const double poison : {test::kNan, test::kInfinity}) {
     for (const at::Tensor& spoilt : {t.k, t.v}) {
       const at::Tensor number = spoilt.select(2, 199).select(2, 3);
       const at::Tensor kept = number.clone();

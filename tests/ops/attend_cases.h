@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <limits>
 #include <optional>
 #include <string>
 #include <variant>
@@ -12,6 +11,7 @@
 #include "fovea/core/random.h"
 #include "fovea/ops/attend.h"
 #include "fovea/ops/attend_functors.h"
+#include "tests/support/numbers.h"
 
 // The case table of attend(): what tests of whole calls draw from.
 
@@ -79,8 +79,7 @@ inline at::Tensor make_operand(at::IntArrayRef shape, at::ScalarType type, const
   if (layout == "broadcast") return at::randn({1, shape[1], shape[2], shape[3]}).to(options).expand(shape);
   const at::Tensor values = at::randn(shape).to(options);
   if (layout == "contiguous") return values;
-  const at::Tensor room = at::full({shape[0], shape[1], shape[2] + 3, shape[3] + 5},
-                                   std::numeric_limits<double>::quiet_NaN(), options);
+  const at::Tensor room = at::full({shape[0], shape[1], shape[2] + 3, shape[3] + 5}, kNan, options);
   return room.slice(2, 2, 2 + shape[2]).slice(3, 3, 3 + shape[3]).copy_(values);
 }
 

@@ -4,16 +4,15 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <cmath>
-
 #include "fovea/ops/attend.h"
 #include "fovea/ops/attend_functors.h"
 #include "tests/ops/tensors.h"
+#include "tests/support/numbers.h"
 
 namespace fovea {
 namespace {
 
-using test::kInfinity, test::random_leaf;
+using test::kInfinity, test::kNan, test::random_leaf;
 
 at::Tensor spoil(const at::Tensor& t, int64_t key, double poison) {
   at::Tensor copy = t.detach().clone();
@@ -31,7 +30,7 @@ TEST(AttendComposed, WhatIsHiddenHasNoInfluenceForwardAndBackward) {
   const auto q5 = first_five(q);
   const auto clean = attend(q5, k, v, options).out;
   const auto expected = torch::autograd::grad({clean.sum()}, {q5, k, v});
-  for (const double poison : {std::nan(""), kInfinity, -kInfinity}) {
+  for (const double poison : {kNan, kInfinity, -kInfinity}) {
     for (const bool value : {false, true}) {
       const auto k2 = value ? k.detach().clone().requires_grad_() : spoil(k, 5, poison);
       const auto v2 = value ? spoil(v, 5, poison) : v.detach().clone().requires_grad_();

@@ -7,11 +7,11 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <limits>
 
 #include "fovea/core/isa.h"
 #include "tests/ops/attend_cases.h"
 #include "tests/ops/expect_attend.h"
+#include "tests/support/numbers.h"
 
 namespace fovea {
 namespace {
@@ -81,13 +81,12 @@ TEST(AttendFused, TheSameBitsOnAnyNumberOfThreads) {
 
 TEST(AttendFused, WhatIsHiddenHasNoInfluence) {
   at::manual_seed(17);
-  const float infinity = std::numeric_limits<float>::infinity();
   for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const char* functors :
          {"causal", "window", "dilated", "global", "segments", "prefix", "sink_causal", "sigmoid_causal"}) {
       const AttendCase c{1, 4, 2, 200, 200, 32, 32, type, "padded", functors};
-      test::expect_isolated(attend_fused, c, {133, false, std::nanf("")});
-      for (const float poison : {std::nanf(""), infinity, -infinity}) {
+      test::expect_isolated(attend_fused, c, {133, false, test::kNan});
+      for (const double poison : {test::kNan, test::kInfinity, -test::kInfinity}) {
         test::expect_isolated(attend_fused, c, {133, true, poison});
       }
     }
@@ -98,7 +97,7 @@ TEST(AttendFused, ASpoiltQuerySpoilsItsOwnRow) {
   at::manual_seed(18);
   const Operands t = test::make_operands({1, 2, 2, 100, 80, 16, 16, at::kFloat, "contiguous", "none"});
   const at::Tensor clean = attend_fused(t.q, t.k, t.v, {}).out;
-  t.q.select(2, 41).fill_(std::nanf(""));
+  t.q.select(2, 41).fill_(test::kNan);
   const at::Tensor out = attend_fused(t.q, t.k, t.v, {}).out;
   EXPECT_TRUE(at::isnan(out.select(2, 41)).all().item<bool>());
   EXPECT_TRUE(same_bits(out.slice(2, 0, 41), clean.slice(2, 0, 41)));

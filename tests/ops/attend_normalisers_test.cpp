@@ -15,11 +15,12 @@
 #include "fovea/ops/attend.h"
 #include "tests/ops/tensors.h"
 #include "tests/support/errors.h"
+#include "tests/support/numbers.h"
 
 namespace fovea {
 namespace {
 
-using test::difference, test::kInfinity, test::random;
+using test::difference, test::kInfinity, test::kNan, test::random;
 
 // Of rows (..., M) by themselves.
 at::Tensor weights_of_rows(const AttendNormaliser& normaliser, const at::Tensor& rows) {
@@ -172,12 +173,12 @@ TEST(AttendNormalisers, WhatIsHiddenHasWeightZeroAndNoInfluence) {
     for (const at::Tensor& t : {weights, gradient}) {
       EXPECT_EQ(t.masked_select(allowed.logical_not()).abs().max().item<double>(), 0.0);
     }
-    for (const double poison : {std::nan(""), kInfinity, -kInfinity}) {
+    for (const double poison : {kNan, kInfinity, -kInfinity}) {
       const auto [weights2, gradient2] = run(normaliser, z.masked_fill(allowed.logical_not(), poison));
       EXPECT_TRUE(at::equal(weights, weights2) && at::equal(gradient, gradient2)) << poison;
     }
     at::Tensor spoilt = z.clone();
-    spoilt.select(2, 0).select(2, 4).fill_(std::nan(""));
+    spoilt.select(2, 0).select(2, 4).fill_(kNan);
     const at::Tensor row = normalise(normaliser, spoilt, allowed).select(2, 0).select(2, 4);
     EXPECT_TRUE(at::isnan(row).all().item<bool>()) << "a NaN that is seen shows";
   }
@@ -302,7 +303,7 @@ TEST(AttendNormalisersFused, AFullyHiddenRowGivesZeroAndNoGradient) {
       };
       const auto clean = gradients();
       EXPECT_EQ(clean[0].slice(2, 0, 10).abs().max().item<double>(), 0.0);
-      grad.slice(2, 0, 10).fill_(std::nan(""));
+      grad.slice(2, 0, 10).fill_(kNan);
       const auto got = gradients();
       for (const size_t i : {0, 1, 3}) {
         EXPECT_TRUE(!clean[i].defined() || at::equal(got[i], clean[i])) << i;

@@ -7,13 +7,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "fovea/core/error.h"
 #include "fovea/ops/attend_observe_composed.h"
 #include "tests/ops/attend_cases.h"
+#include "tests/support/numbers.h"
 
 namespace fovea {
 namespace {
@@ -225,7 +225,7 @@ TEST(AttendObserve, AQueryThatSeesNoKey) {
   AttendOptions options;
   options.key_lengths = at::tensor({0, 7}).to(at::kLong);
   // A key that nobody sees has no influence.
-  t.k.select(0, 1).slice(1, 7).fill_(std::nanf(""));
+  t.k.select(0, 1).slice(1, 7).fill_(test::kNan);
   const AttendObserved got = attend_observed(t.q, t.k, t.v, options, everything_of(c)).observed;
   for (const auto& numbers : all_of(got)) {
     const bool keys = numbers.scalar_type() == at::kLong;
@@ -241,7 +241,7 @@ TEST(AttendObserve, ASpoiltQuerySpoilsWhatItSees) {
   const AttendCase c{1, 1, 1, 300, 300, 16, 16, at::kFloat, "contiguous", "causal"};
   const Operands t = test::make_operands(c);
   const AttendOptions options = test::make_options(c);
-  t.q.select(2, 200).fill_(std::nanf(""));
+  t.q.select(2, 200).fill_(test::kNan);
   AttendObservation wanted = everything_of(c);
   wanted.rows = {200, 201};
   const AttendObserved got = attend_observed(t.q, t.k, t.v, options, wanted).observed;

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -13,6 +12,7 @@
 #include "fovea/ops/attend_paged_composed.h"
 #include "tests/ops/attend_cases.h"
 #include "tests/ops/expect_attend.h"
+#include "tests/support/numbers.h"
 
 namespace fovea {
 namespace {
@@ -34,7 +34,7 @@ PagedCache make_cache(const PagedCase& c) {
   const int64_t most = *std::max_element(c.lengths.begin(), c.lengths.end()) / c.page + 1,
                 pages = batch * most + 2;
   const auto rows = [&](int64_t dim) {
-    return at::full({pages, c.page, c.kv_heads, dim}, std::numeric_limits<double>::quiet_NaN()).to(c.type);
+    return at::full({pages, c.page, c.kv_heads, dim}, test::kNan).to(c.type);
   };
   const at::Tensor k = rows(c.dim), v = rows(c.value_dim);
   const at::Tensor table = at::randperm(pages).slice(0, 0, batch * most).view({batch, most}).to(at::kInt);
@@ -213,7 +213,7 @@ TEST(AttendPaged, RefusesWhatDoesNotFit) {
   });
   expect("a page number must be in 0 ... 2", [](auto& c) { c.table = ints({-1, 0, 0, 0}).view({2, 2}); });
   AttendPagedOptions infinite;
-  infinite.scale = std::numeric_limits<double>::infinity();
+  infinite.scale = test::kInfinity;
   EXPECT_NE(failure(q, good, infinite).find("the scale must be finite"), std::string::npos);
   PagedCache unread = good;  // the second page of the first sequence is beyond its length
   unread.table = ints({0, 99, 1, 2}).view({2, 2});

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <cmath>
 #include <functional>
 #include <string>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "fovea/ops/attend_similarity.h"
 #include "tests/ops/attend_cases.h"
 #include "tests/ops/tensors.h"
+#include "tests/support/numbers.h"
 
 // On the CPU, where PyTorch's function is the same but for its kernels.
 
@@ -99,7 +99,7 @@ TEST(AttendSdpa, LeavesHiddenNanToTheDefinition) {
   masked.mask = at::ones({9, 9}, at::kBool).tril();
   for (const at::Tensor& spoilt : {t.q, t.k, t.v}) {
     const float kept = spoilt[0][1][8][3].item<float>();
-    for (const double poison : {std::nan(""), test::kInfinity}) {
+    for (const double poison : {test::kNan, test::kInfinity}) {
       spoilt[0][1][8][3].fill_(poison);
       EXPECT_EQ(reason(t, plain), "");
       EXPECT_EQ(reason(t, causal), "it lets hidden NaN and infinity through");

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <limits>
 #include <string>
 
 #include "fovea/core/error.h"
@@ -15,6 +14,7 @@
 #include "tests/ops/attend_cases.h"
 #include "tests/ops/expect_scores.h"
 #include "tests/ops/similarity_scores.h"
+#include "tests/support/numbers.h"
 
 namespace fovea {
 namespace {
@@ -187,7 +187,7 @@ TEST(AttendSimilarity, WhatIsHiddenHasNoInfluence) {
           inputs, weights);
     };
     const Tensors clean[] = {run(false), run(true)};
-    for (const float poison : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    for (const double poison : {test::kNan, test::kInfinity}) {
       for (const size_t which : {1, 2}) {
         const at::Tensor number = inputs[which].select(2, 190).select(2, 3), kept = number.clone();
         number.fill_(poison);

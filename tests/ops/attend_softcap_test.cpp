@@ -7,6 +7,7 @@
 #include "fovea/ops/attend_composed.h"
 #include "fovea/ops/attend_fused.h"
 #include "tests/ops/attend_gradients.h"
+#include "tests/support/numbers.h"
 
 namespace fovea {
 namespace {
@@ -70,7 +71,7 @@ TEST(AttendSoftcap, SaturatedScores) {
 
 TEST(AttendSoftcap, RefusesWhatFloat32CannotHold) {
   const Operands t = operands(1.0);
-  for (const double cap : {0.0, -1.0, 1e-46, 1e-38, 1e38, 1e300, std::nan("")}) {
+  for (const double cap : {0.0, -1.0, 1e-46, 1e-38, 1e38, 1e300, test::kNan}) {
     AttendOptions options;
     options.softcap = cap;
     EXPECT_THROW(attend(t.q, t.k, t.v, options), Error) << cap;

@@ -4,7 +4,6 @@
 
 #include <bit>
 #include <cstring>
-#include <limits>
 #include <vector>
 
 #include "fovea/core/error.h"
@@ -13,6 +12,7 @@
 #include "fovea/train/event_record.h"
 #include "tests/io/scratch.h"
 #include "tests/support/errors.h"
+#include "tests/support/numbers.h"
 
 namespace fovea::train {
 namespace {
@@ -64,7 +64,7 @@ TEST(EventWriter, EqualsWhatTensorBoardWrites) {
   auto options = at_time(2000.25);
   options.resume_step = 2;
   EventWriter resumed(folder / "logs", options);
-  resumed.scalar("train/loss", std::numeric_limits<double>::infinity(), 3);
+  resumed.scalar("train/loss", test::kInfinity, 3);
   resumed.sync();
   EXPECT_EQ(io::read_file(resumed.path()), io::read_file(FOVEA_TEST_DATA "/events/resumed.bin"));
 }

@@ -5,13 +5,13 @@
 
 #include <cmath>
 #include <csignal>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "fovea/core/error.h"
 #include "fovea/io/file.h"
 #include "tests/io/scratch.h"
 #include "tests/support/errors.h"
+#include "tests/support/numbers.h"
 
 namespace fovea::train {
 namespace {
@@ -33,16 +33,15 @@ TEST(MetricsLog, WritesOneObjectALineAtOnce) {
 
 TEST(MetricsLog, NumbersThatJsonLacksComeBack) {
   const io::ScratchFolder folder;
-  const double nan = std::numeric_limits<double>::quiet_NaN(),
-               infinity = std::numeric_limits<double>::infinity();
+  using test::kInfinity, test::kNan;
   MetricsLog(folder / "log")
-      .write({{"step", 1}, {"loss", nan}, {"inner", {{"list", {infinity, -infinity, 0.1}}}}});
+      .write({{"step", 1}, {"loss", kNan}, {"inner", {{"list", {kInfinity, -kInfinity, 0.1}}}}});
   EXPECT_EQ(io::read_file(folder / "log"),
             "{\"step\":1,\"loss\":\"NaN\",\"inner\":{\"list\":[\"Infinity\",\"-Infinity\",0.1]}}\n");
   const Json record = read_log(folder / "log")[0];
   EXPECT_TRUE(std::isnan(record["loss"].get<double>()));
-  EXPECT_EQ(record["inner"]["list"][0].get<double>(), infinity);
-  EXPECT_EQ(record["inner"]["list"][1].get<double>(), -infinity);
+  EXPECT_EQ(record["inner"]["list"][0].get<double>(), kInfinity);
+  EXPECT_EQ(record["inner"]["list"][1].get<double>(), -kInfinity);
   EXPECT_EQ(record["inner"]["list"][2].get<double>(), 0.1);
 }
 

@@ -74,9 +74,8 @@ struct MechanismReader {
   void sigmoid_bias() const {
     auto* sigmoid = std::get_if<Sigmoid>(&to.options.normaliser);
     if (!sigmoid) {
-      throw usage_error(to.name, std::string("sigmoid_bias belongs to the normaliser sigmoid; found ") +
-                                     normaliser_name(to.options.normaliser) +
-                                     ". Write normaliser=sigmoid before it.");
+      throw usage_error(to.name, "sigmoid_bias belongs to the normaliser sigmoid",
+                        normaliser_name(to.options.normaliser), "Write normaliser=sigmoid before it.");
     }
     sigmoid->bias = any_number();
   }
@@ -122,8 +121,8 @@ std::vector<Setting> split_settings(const std::string& where, std::string text) 
     text = comma == std::string::npos ? "" : text.substr(comma + 1);
     const auto equals = part.find('=');
     if (equals == std::string::npos || equals == 0) {
-      throw usage_error(where, "options are written key=value,key=value; found '" + part +
-                                   "'. Write for example causal=true,window=256.");
+      throw usage_error(where, "options are written key=value,key=value", "'" + part + "'",
+                        "Write for example causal=true,window=256.");
     }
     settings.push_back({part.substr(0, equals), part.substr(equals + 1)});
   }
@@ -146,13 +145,13 @@ Mechanism parse_mechanism(const std::string& text) {
        split_settings(entry.name, colon == std::string::npos ? "" : text.substr(colon + 1))) {
     require_key(entry.name, setting.key);
     if (!seen.insert(setting.key).second) {
-      throw usage_error(entry.name,
-                        "each option is given once; found '" + setting.key + "' again. Leave one out.");
+      throw usage_error(entry.name, "each option is given once", "'" + setting.key + "' again",
+                        "Leave one out.");
     }
     read(setting);
   }
   if (mechanism.stride && (mechanism.global || mechanism.dilation)) {
-    throw usage_error(entry.name, "stride goes with neither global nor dilation; found both. Leave one out.");
+    throw usage_error(entry.name, "stride goes with neither global nor dilation", "both", "Leave one out.");
   }
   return mechanism;
 }

@@ -45,8 +45,8 @@ const MechanismEntry& find_mechanism(const std::string& name) {
     if (entry.name == name) return entry;
     names.push_back(entry.name);
   }
-  throw usage_error("attention", "the mechanism must be a known one; found '" + name + "'. " +
-                                     suggest_name(name, names, "`fovea list mechanisms` shows all."));
+  throw usage_error("attention", "the mechanism must be a known one", "'" + name + "'",
+                    suggest_name(name, names, "`fovea list mechanisms` shows all."));
 }
 
 const std::vector<MechanismOption>& mechanism_options() {

@@ -15,13 +15,13 @@ SelfAttentionImpl::SelfAttentionImpl(const SelfAttentionOptions& options)
     : options_(options), mechanism_(parse_mechanism(options.attention)) {
   const int64_t dim = options.dim, heads = options.num_heads;
   if (heads < 1 || dim < 1 || dim % heads != 0) {
-    throw usage_error("self_attention", "num_heads must divide the width; found width " +
-                                            std::to_string(dim) + ", num_heads " + std::to_string(heads) +
-                                            ". Choose a divisor of the width.");
+    throw usage_error("self_attention", "num_heads must divide the width",
+                      "width " + std::to_string(dim) + ", num_heads " + std::to_string(heads),
+                      "Choose a divisor of the width.");
   }
   if (mechanism_.block) {
-    throw usage_error("self_attention", "block needs a mask of blocks, which a network has not; found " +
-                                            options.attention + ". Leave it out.");
+    throw usage_error("self_attention", "block needs a mask of blocks, which a network has not",
+                      options.attention, "Leave it out.");
   }
   qkv = register_module("qkv", Linear(torch::nn::LinearOptions(dim, 3 * dim).bias(options.qkv_bias)));
   proj = register_module("proj", Linear(dim, dim));

@@ -6,8 +6,8 @@ namespace fovea::nn {
 
 DropPathImpl::DropPathImpl(double p) : p_(p) {
   if (!(p >= 0.0 && p < 1.0)) {
-    throw usage_error("drop_path", "the probability must be in [0, 1); found " + std::to_string(p) +
-                                       ". It is the part that is dropped.");
+    throw usage_error("drop_path", "the probability must be in [0, 1)", std::to_string(p),
+                      "It is the part that is dropped.");
   }
 }
 

@@ -84,7 +84,7 @@ PerHead per_head(const at::Tensor& t, const Arguments& a) {
 
 AttendSimilarity similarity(const Arguments& a) {
   if (given(a, kCosine) && given(a, kGaussian)) {
-    throw usage_error("attend", "a score is a cosine or Gaussian; found both. Leave one of them out.");
+    throw usage_error("attend", "a score is a cosine or Gaussian", "both", "Leave one of them out.");
   }
   if (given(a, kCosine)) return Cosine{per_head(a[kCosine].toTensor(), a)};
   if (given(a, kGaussian)) return Gaussian{per_head(a[kGaussian].toTensor(), a)};
@@ -141,8 +141,8 @@ AttendOptions options_of(const Arguments& a) {
   if (given(a, kSeed)) options.seed = static_cast<uint64_t>(a[kSeed].toInt());
   if (options.dropout_p > 0.0 && !options.seed) {
     throw usage_error("attend",
-                      "the operator's dropout needs a seed, as its backward may run the forward again; found "
-                      "none. Draw one, as fovea.attend() does.");
+                      "the operator's dropout needs a seed, as its backward may run the forward again",
+                      "none", "Draw one, as fovea.attend() does.");
   }
   for (const std::string& name : observed_names(a)) {
     const Observation* known = known_observation(name);
@@ -159,7 +159,7 @@ void check_groups(const Arguments& a) {
 
 std::optional<std::pair<at::Tensor, at::Tensor>> offsets_of(const Arguments& a) {
   if (given(a, kCuSeqlensQ) != given(a, kCuSeqlensK)) {
-    throw usage_error("attend", "cu_seqlens_q and cu_seqlens_k go together; found one of them. Pass both.");
+    throw usage_error("attend", "cu_seqlens_q and cu_seqlens_k go together", "one of them", "Pass both.");
   }
   if (!given(a, kCuSeqlensQ)) return std::nullopt;
   return std::pair(a[kCuSeqlensQ].toTensor(), a[kCuSeqlensK].toTensor());
