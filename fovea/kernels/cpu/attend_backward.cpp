@@ -6,9 +6,11 @@
 
 #include "fovea/kernels/attend_args.h"
 #include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/dropout_rows.h"
 #include "fovea/kernels/cpu/gradient_rows.h"
 #include "fovea/kernels/cpu/gradient_walk.h"
+#include "fovea/kernels/cpu/one_pass_gradient.h"
 #include "fovea/kernels/cpu/pack.h"
 #include "fovea/kernels/cpu/packed_queries.h"
 #include "fovea/kernels/cpu/parallel.h"
@@ -36,6 +38,9 @@ class HeadGradient {
         values_(kKeyBlock * round_up(args.n.value_dim, kPair<C>)),
         grad_k_(kKeyBlock * args.n.dim),
         grad_v_(kKeyBlock * args.n.value_dim),
+        one_pass_(args.normaliser.kind == Normaliser::Kind::softmax && !has_scores(args.programs) &&
+                  !args.dropout.threshold && has_one_pass<C>(args.n.dim) &&
+                  has_one_pass<C>(args.n.value_dim)),
         learns_(learns(args.programs)),
         results_(learns_ ? walk_.size() : 0),
         given_(learns_ ? walk_.size() : 0),
@@ -98,37 +103,77 @@ class HeadGradient {
 
   void visit(const Queries& queries, int64_t q0) {
     if (!walk_.move(q0, queries.width(q0))) return;
-    weigh(queries, q0);
-    differentiate(queries, q0);
+    const bool done = differentiate_in_one_pass(queries, q0);
+    if (!done) weigh(queries, q0);
+    add_to_values(queries, q0);
+    if (!done) differentiate(queries, q0);
+    add_to_queries_and_keys(queries, q0);
   }
 
-  // P^T of the tile, and what it adds to the gradient of the values.
+  ProductOperands<C> score_operands(const Queries& queries, int64_t q0) const {
+    return {keys_.get(), queries.q_columns(q0, walk_.q0() - q0), queries.dim(), queries.width(q0)};
+  }
+  ProductOperands<C> grad_operands(const Queries& queries, int64_t q0) const {
+    return {values_.get(), queries.g_columns(q0, walk_.q0() - q0), queries.value_dim(), queries.width(q0)};
+  }
+  ProductTile product_tile(float* products) const {
+    const auto rows = static_cast<int32_t>(height()), columns = static_cast<int32_t>(walk_.columns());
+    return {products, columns, rows, columns};
+  }
+
+  // P^T and dS^T at once, where scores are products that nothing hides or drops.
+  bool differentiate_in_one_pass(const Queries& queries, int64_t q0) {
+    if (!one_pass_ || !walk_.whole() || queries.is_poisoned(q0)) return false;
+    const GradientProducts<C> products{score_operands(queries, q0), grad_operands(queries, q0),
+                                       args_.scale * kLog2E, queries.lse(walk_.q0()),
+                                       queries.delta(walk_.q0())};
+    GradientBlock<C> block{.weights = weights(),
+                           .grad = nullptr,
+                           .grad_pairs = grad_pairs_.get(),
+                           .stride = walk_.columns(),
+                           .rows = static_cast<int32_t>(height()),
+                           .columns = static_cast<int32_t>(walk_.columns()),
+                           .inside = static_cast<int32_t>(walk_.keys())};
+    if constexpr (kNarrow) {
+      block.grad = grad_c_.get();
+    } else {
+      block.grad = walk_.grad();
+    }
+    gradient_in_one_pass(products, block);
+    return true;
+  }
+
+  // P^T of the tile.
   void weigh(const Queries& queries, int64_t q0) {
-    const int64_t columns = walk_.columns(), dim = queries.dim(), value_dim = args_.n.value_dim;
-    const TileProduct score{height(), columns, dim, dim, queries.width(q0), columns, /*add=*/false};
-    score(keys_.get(), queries.q_columns(q0, walk_.q0() - q0), walk_.scores());
+    multiply(score_operands(queries, q0), product_tile(walk_.scores()));
     GradientTile tile = walk_.shape(learns_ ? given_.get() : nullptr);
     tile.weights_bf16 = weights_c_.get();
     kernels_.weights(tile, queries.lse(walk_.q0()));
     if (drops()) drop();
     zero_padding(walk_.scores());
     if constexpr (kNarrow) zero_padding(weights_c_.get());
+  }
+
+  void add_to_values(const Queries& queries, int64_t q0) {
+    const int64_t columns = walk_.columns(), value_dim = args_.n.value_dim;
     const TileProduct value{height(), value_dim, query_terms(), columns, value_dim, value_dim};
     value(weights(), queries.g_rows(walk_.q0()), grad_v_.get());
     queries.spread_poison(q0, {walk_.scores(), walk_.q0(), walk_.keys(), columns}, grad_v_.get());
   }
 
+  // dS^T of the tile, of its weights.
   void differentiate(const Queries& queries, int64_t q0) {
-    const int64_t width = queries.width(q0), dim = args_.n.dim, value_dim = queries.value_dim(),
-                  columns = walk_.columns();
-    const TileProduct weight{height(), columns, value_dim, value_dim, width, columns, /*add=*/false};
-    weight(values_.get(), queries.g_columns(q0, walk_.q0() - q0), walk_.grad());
+    multiply(grad_operands(queries, q0), product_tile(walk_.grad()));
     if (drops()) {
-      dropout_kernels().apply(walk_.grad(), walk_.grad(), kept_.get(), walk_.keys() * columns,
+      dropout_kernels().apply(walk_.grad(), walk_.grad(), kept_.get(), walk_.keys() * walk_.columns(),
                               args_.dropout.scale);
     }
     kernels_.scores(gradient_tile(), queries.delta(walk_.q0()));
     if (learns_) learn();
+  }
+
+  void add_to_queries_and_keys(const Queries& queries, int64_t q0) {
+    const int64_t width = queries.width(q0), dim = args_.n.dim, columns = walk_.columns();
     const TileProduct key{height(), dim, query_terms(), columns, dim, dim};
     const TileProduct query{dim, columns, key_terms(), walk_.height(), columns, width};
     float* grad_q = queries.grad(q0) + (walk_.q0() - q0);
@@ -174,7 +219,7 @@ class HeadGradient {
     }
   }
 
-  const C* weights() const {
+  C* weights() const {
     if constexpr (kNarrow) {
       return weights_c_.get();
     } else {
@@ -200,7 +245,7 @@ class HeadGradient {
   std::vector<Queries> queries_;
   Buffer<C> keys_, keys_transposed_, values_;
   Buffer<float> grad_k_, grad_v_;
-  bool learns_;
+  bool one_pass_, learns_;
   Buffer<float> results_, given_;
   Buffer<uint16_t> kept_;
   Buffer<float> dropped_;

@@ -22,14 +22,19 @@ class QueryBlock {
   void run(int64_t batch, int64_t head, int64_t q0) {
     walk_.load(batch, head, q0);
     sum_.clear(head);
-    walk_.for_each_run([this](int64_t k0, const Run& run, float factor) {
-      sum_.add({walk_.kv_head(), k0, run.begin, run.columns(), run.first_row, run.n_rows}, walk_.tile(run),
-               factor);
-    });
+    walk_.for_each_run([this](int64_t k0, const Run& run) { add(k0, run); });
     sum_.store(batch, head, q0, walk_.rows());
   }
 
  private:
+  void add(int64_t k0, const Run& run) {
+    const ScorePart part{walk_.kv_head(), k0, run.begin, run.columns(), run.first_row, run.n_rows};
+    const ScoreTile tile = walk_.tile(run);
+    const auto products = walk_.products(k0, run);
+    if (products && sum_.add(part, tile, *products)) return;
+    sum_.add(part, tile, walk_.multiply(k0, run));
+  }
+
   ScoreWalk<T, C> walk_;
   SoftmaxSum<T, C> sum_;
 };

@@ -54,7 +54,7 @@ class HeadObserver {
       if (!wants(q0)) continue;
       walk_.load(batch, head, q0);
       start();
-      walk_.for_each_run([this](int64_t, const Run& run, float factor) { visit(run, factor); });
+      walk_.for_each_run([this](int64_t k0, const Run& run) { visit(run, walk_.multiply(k0, run)); });
       store_rows();
     }
     if (args_.received) std::copy_n(received_.get(), args_.n.keys, args_.received + head_ * args_.n.keys);

@@ -1,6 +1,7 @@
 // Compiles the file FOVEA_ROWS once for each instruction set, in the namespaces baseline, avx2 and avx512, with these
 // macros, FOVEA_LANES (floats of a vector) and FOVEA_TARGET (the attribute of its functions). What else differs between
-// the sets is declared in these namespaces before. FOVEA_WITH_BF16 lets that of avx512 use avx512_bf16.
+// the sets is declared in these namespaces before. FOVEA_WITH_BF16 lets that of avx512 use avx512_bf16, FOVEA_WITH_AMX
+// the tile registers too.
 #include "fovea/core/isa_target.h"
 
 #define KERNEL FOVEA_TARGET __attribute__((flatten)) static
@@ -28,7 +29,9 @@ namespace avx2 {
 
 namespace avx512 {
 #define FOVEA_LANES 16
-#ifdef FOVEA_WITH_BF16
+#if defined(FOVEA_WITH_AMX)
+#define FOVEA_TARGET FOVEA_TARGET_AMX
+#elif defined(FOVEA_WITH_BF16)
 #define FOVEA_TARGET FOVEA_TARGET_AVX512_BF16
 #else
 #define FOVEA_TARGET FOVEA_TARGET_AVX512

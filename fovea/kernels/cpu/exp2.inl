@@ -46,6 +46,16 @@ INLINE F exp2_negative(F a) {
 }
 #endif
 
+// The same for any v: where it is above 100, at least 2^100.
+template <bool Narrow>
+INLINE F exp2_or_huge(F v) {
+#if FOVEA_LANES == 16
+  return exp2_negative<Narrow>(v);
+#else
+  return exp2_negative<Narrow>(select(v > 100.0f, broadcast(100.0f, F{}), v));
+#endif
+}
+
 // 1 / (1 + 2^-a), without an exponential that overflows; 0 of -infinity. NaN stays NaN.
 template <bool Narrow>
 INLINE F sigmoid2(F a) {

@@ -78,6 +78,9 @@ class GradientWalk {
     return transposed_tile(seen_, columns_, scores, slopes);
   }
 
+  /// Whether every query of the tile sees every key.
+  bool whole() const { return !partial_; }
+
   float* scores() const { return scores_.get(); }
   float* grad() const { return grad_.get(); }
 

@@ -90,6 +90,9 @@ class PackedQueries {
     }
   }
 
+  /// Whether a gradient of the block at q0 is not finite.
+  bool is_poisoned(int64_t q0) const { return !poisoned_[q0 / kBlock].empty(); }
+
   /// Adds to the gradient of the values what g_rows left out of the block at q0: gradients that are not
   /// finite are packed as 0.
   void spread_poison(int64_t q0, const WeightTile& tile, float* grad_v) const {

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "fovea/kernels/attend_args.h"
 #include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/one_pass_softmax.h"
 #include "fovea/kernels/cpu/packed_keys.h"
 #include "fovea/kernels/cpu/tile_product.h"
 #include "fovea/kernels/cpu/tile_programs.h"
@@ -65,18 +67,28 @@ class ScoreWalk {
     pack_padded(rows_of<T>(args_.q, batch, head, q0, rows_, args_.n.dim), q_.get());
   }
 
-  /// visit(k0, run, factor) for each tile in rising order of keys, with its scores() shaped: hidden pairs and
-  /// keys that only pad the tile are -inf, and `factor` > 0 takes the others to units of log2. Rows past the
-  /// run's are left over.
+  /// visit(k0, run) for each tile in rising order of keys, of which k0 begins a packed block.
   template <class Visit>
   void for_each_run(const Visit& visit) {
     for (int64_t k0 = 0; k0 < args_.n.keys; k0 += kBlock) {
       find_runs(k0);
-      for (const Run& run : runs_) {
-        multiply(k0, run);
-        visit(k0, run, shape(run));
-      }
+      for (const Run& run : runs_) visit(k0, run);
     }
+  }
+
+  /// Makes the scores() of a run: hidden pairs and keys that only pad the tile are -inf, and the result > 0
+  /// takes the others to units of log2. Rows past the run's are left over.
+  float multiply(int64_t k0, const Run& run) const {
+    const auto height = product_rows<C>(run.n_rows, args_.n.queries);
+    kernels::multiply(operands(k0, run), {scores_.get(), run.columns(), static_cast<int32_t>(height),
+                                          static_cast<int32_t>(run.columns())});
+    return shape(run);
+  }
+
+  /// Operands of a run's products, where those are its scores but for a factor > 0, which nothing hides.
+  std::optional<ScoreProducts<C>> products(int64_t k0, const Run& run) const {
+    if (run.partial || has_scores(args_.programs) || !(args_.scale > 0.0f)) return std::nullopt;
+    return ScoreProducts<C>{operands(k0, run), args_.scale * kLog2E};
   }
 
   /// Rows are the columns() of the run apart.
@@ -128,10 +140,9 @@ class ScoreWalk {
     return a.end == b.begin && a.first_row == b.first_row && a.n_rows == b.n_rows && a.partial == b.partial;
   }
 
-  void multiply(int64_t k0, const Run& run) const {
-    const int64_t height = product_rows<C>(run.n_rows, args_.n.queries), dim = packed_.dim();
-    const TileProduct score{height, run.columns(), dim, dim, packed_.width(k0), run.columns(), /*add=*/false};
-    score(q_.get() + run.first_row * dim, packed_.keys(kv_head_, k0, run.begin - k0), scores_.get());
+  ProductOperands<C> operands(int64_t k0, const Run& run) const {
+    return {q_.get() + run.first_row * packed_.dim(), packed_.keys(kv_head_, k0, run.begin - k0),
+            packed_.dim(), packed_.width(k0)};
   }
 
   // Also hides the keys that only pad the block.

@@ -8,6 +8,7 @@
 #include "fovea/kernels/cpu/buffer.h"
 #include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/dropout_rows.h"
+#include "fovea/kernels/cpu/one_pass_softmax.h"
 #include "fovea/kernels/cpu/pack.h"
 #include "fovea/kernels/cpu/packed_keys.h"
 #include "fovea/kernels/cpu/softmax_rows.h"
@@ -48,25 +49,34 @@ class SoftmaxSum {
     std::fill_n(sum(), capacity_, first == -kInfinity ? 0.0f : 1.0f);
     std::fill_n(rescale(), capacity_, 1.0f);
     std::fill(out_.get(), out_.get() + capacity_ * args_.n.value_dim, 0.0f);
+    one_pass_ = !is_sigmoid() && has_one_pass<C>(args_.n.dim);
   }
 
   /// Weighs the values of one part. `tile` is the part, as functors see it, with room for whole vectors of 16
   /// rows; factor > 0 takes its scores, which are overwritten, to units of log2.
   void add(const ScorePart& part, const ScoreTile& tile, float factor) {
     scores_ = tile.scores;
-    find_poison(part);
+    find_poison(part, [&](int64_t r, int64_t c) { return scores_[r * part.columns + c] != -kInfinity; });
     weigh(part, factor);
-    if (args_.dropout.threshold) drop(tile);
-    const int64_t value_dim = args_.n.value_dim,
-                  keys = product_terms<C>(args_.n.keys - part.begin, args_.n.keys);
-    const TileProduct value{product_rows<C>(part.n_rows, args_.n.queries),
-                            value_dim,
-                            std::min(part.columns, keys),
-                            part.columns,
-                            value_dim,
-                            value_dim};
-    value(weights(), packed_.values(part.kv_head, part.begin), out_.get() + part.first_row * value_dim);
+    weigh_values(part, tile);
     spread_poison(part);
+  }
+
+  /// The same of a part whose scores are products that nothing hides, which need not be made before. False:
+  /// cannot, and nothing has changed.
+  bool add(const ScorePart& part, const ScoreTile& tile, const ScoreProducts<C>& products) {
+    if (!one_pass_) return false;
+    scores_ = tile.scores;
+    const auto height = product_rows<C>(part.n_rows, args_.n.queries),
+               inside = std::min(part.columns, args_.n.keys - part.begin);
+    const WeightBlock<C> to{weights(), part.columns, static_cast<int32_t>(height),
+                            static_cast<int32_t>(part.columns), static_cast<int32_t>(inside)};
+    one_pass_ = softmax_in_one_pass(products, to, state(part));
+    if (!one_pass_) return false;
+    find_poison(part, [](int64_t, int64_t) { return true; });
+    weigh_values(part, tile);
+    spread_poison(part);
+    return true;
   }
 
   /// The results of `rows` queries from q0 on; 0 for one that saw neither key nor sink. Called once.
@@ -87,7 +97,7 @@ class SoftmaxSum {
 
   bool is_sigmoid() const { return args_.normaliser.kind == Normaliser::Kind::sigmoid; }
 
-  const C* weights() const {
+  C* weights() const {
     if constexpr (std::is_same_v<C, float>) {
       return scores_;
     } else {
@@ -97,11 +107,24 @@ class SoftmaxSum {
 
   void weigh(const ScorePart& part, float factor) {
     const auto rows = static_cast<int32_t>(part.n_rows), columns = static_cast<int32_t>(part.columns);
-    const SoftmaxState state{maximum() + part.first_row, sum() + part.first_row, rescale() + part.first_row};
-    softmax_.rows({scores_, weights_.get(), part.columns, rows, columns, factor}, state);
+    softmax_.rows({scores_, weights_.get(), part.columns, rows, columns, factor}, state(part));
     const int64_t value_dim = args_.n.value_dim;
     softmax_.rescale(out_.get() + part.first_row * value_dim, value_dim, rows,
-                     static_cast<int32_t>(value_dim), state.rescale);
+                     static_cast<int32_t>(value_dim), state(part).rescale);
+  }
+
+  // Adds weights times values, with some weights dropped, to the results.
+  void weigh_values(const ScorePart& part, const ScoreTile& tile) {
+    if (args_.dropout.threshold) drop(tile);
+    const int64_t value_dim = args_.n.value_dim,
+                  keys = product_terms<C>(args_.n.keys - part.begin, args_.n.keys);
+    const TileProduct value{product_rows<C>(part.n_rows, args_.n.queries),
+                            value_dim,
+                            std::min(part.columns, keys),
+                            part.columns,
+                            value_dim,
+                            value_dim};
+    value(weights(), packed_.values(part.kv_head, part.begin), out_.get() + part.first_row * value_dim);
   }
 
   void drop(const ScoreTile& tile) {
@@ -114,14 +137,15 @@ class SoftmaxSum {
     }
   }
 
-  // Which rows see a value that is not finite; asked before the scores become weights.
-  void find_poison(const ScorePart& part) {
+  // Which rows see(row, column) a value that is not finite; asked before the scores become weights.
+  template <class Sees>
+  void find_poison(const ScorePart& part, const Sees& sees) {
     poison_.clear();
     for (const int64_t key : packed_.poisoned(part.kv_head, part.k0)) {
       const int64_t c = part.k0 + key - part.begin;
       if (c < 0 || c >= part.columns) continue;
       for (int64_t r = 0; r < part.n_rows; ++r) {
-        if (scores_[r * part.columns + c] != -kInfinity) poison_.push_back({r, c});
+        if (sees(r, c)) poison_.push_back({r, c});
       }
     }
   }
@@ -136,6 +160,10 @@ class SoftmaxSum {
         if (!is_finite(value[d])) out[d] += weight * static_cast<float>(value[d]);
       }
     }
+  }
+
+  SoftmaxState state(const ScorePart& part) const {
+    return {maximum() + part.first_row, sum() + part.first_row, rescale() + part.first_row};
   }
 
   float* maximum() const { return state_.get(); }
@@ -155,6 +183,7 @@ class SoftmaxSum {
   Buffer<float> out_, state_;
   Buffer<uint16_t> kept_;
   std::vector<Poison> poison_;
+  bool one_pass_ = false;  // no longer than the scores of a block let it
 };
 
 }  // namespace fovea::kernels
