@@ -100,7 +100,7 @@ std::vector<Argument> classify_flags() {
       {.name = "--attention",
        .value = "NAME[:key=value,...]",
        .help = "attention mechanism of all layers (fovea list mechanisms)",
-       .names = [] { return names_of(nn::mechanism_entries()); }},
+       .names = [] { return names_of(nn::attention_entries()); }},
       {.name = "--attention-block",
        .value = "NAME",
        .help = "attention block of a convolutional network: none or one of fovea list blocks",

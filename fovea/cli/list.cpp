@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "fovea/cli/commands.h"
 #include "fovea/cli/console.h"
+#include "fovea/core/error.h"
 #include "fovea/data/open.h"
 #include "fovea/explain/explainer.h"
 #include "fovea/models/registry.h"
@@ -28,28 +30,52 @@ ordered_json models_list() {
   return rows;
 }
 
+// What a mechanism can and cannot, in words.
+ordered_json mechanism_row(const nn::AttentionEntry& entry) {
+  const nn::AttentionTraits& traits = entry.traits;
+  return {{"name", entry.name},
+          {"summary", entry.formula},
+          {"cost", entry.cost},
+          {"exact", traits.exact},
+          {"causal", traits.causal_ok},
+          {"cross", traits.supports_cross},
+          {"path", entry.path},
+          {"needs", traits.needs_2d ? "a grid of positions" : traits.needs_x ? "x" : ""},
+          {"source", entry.paper}};
+}
+
+ordered_json option_row(const nn::OptionDoc& option) {
+  return {{"name", option.name},
+          {"summary", option.meaning},
+          {"value", option.value},
+          {"default", option.standard},
+          {"source", option.source}};
+}
+
 ordered_json mechanisms_list() {
   ordered_json rows = ordered_json::array();
-  for (const auto& entry : nn::mechanism_entries()) {
-    rows.push_back({{"name", entry.name},
-                    {"summary", entry.formula},
-                    {"cost", entry.cost},
-                    {"path", entry.path},
-                    {"defaults", entry.defaults},
-                    {"exact", entry.exact},
-                    {"source", entry.paper}});
-  }
+  for (const auto& entry : nn::attention_entries()) rows.push_back(mechanism_row(entry));
   return rows;
 }
 
+// Each option once with all mechanisms that take it so; their defaults are their own.
 ordered_json options_list() {
   ordered_json rows = ordered_json::array();
-  for (const auto& option : nn::mechanism_options()) {
-    rows.push_back({{"name", option.name},
-                    {"summary", option.formula},
-                    {"value", option.value},
-                    {"cost", option.cost},
-                    {"source", option.paper}});
+  for (const auto& entry : nn::attention_entries()) {
+    for (const auto& option : entry.options) {
+      ordered_json row = option_row(option);
+      row.erase("default");
+      const auto same = std::find_if(rows.begin(), rows.end(), [&](ordered_json other) {
+        other.erase("mechanisms");
+        return other == row;
+      });
+      if (same == rows.end()) {
+        row["mechanisms"] = entry.name;
+        rows.push_back(row);
+      } else {
+        (*same)["mechanisms"] = (*same)["mechanisms"].get<std::string>() + ", " + entry.name;
+      }
+    }
   }
   return rows;
 }
@@ -111,8 +137,9 @@ std::vector<std::string> kind_names() {
 std::string details(const ordered_json& row) {
   std::vector<std::string> texts;
   for (const auto& [key, value] : row.items()) {
-    if (key == "name" || key == "summary" || !value.is_string() || value == "") continue;
-    texts.push_back(fmt::format("{}: {}", key, value.get<std::string>()));
+    if (key == "name" || key == "summary" || value == "") continue;
+    if (value.is_boolean()) texts.push_back(fmt::format("{}: {}", key, value ? "yes" : "no"));
+    if (value.is_string()) texts.push_back(fmt::format("{}: {}", key, value.get<std::string>()));
   }
   return fmt::format("{}", fmt::join(texts, "; "));
 }
@@ -129,8 +156,27 @@ std::string rows_text(const ordered_json& rows, const std::string& indent, bool 
   return out;
 }
 
+// One mechanism and what it takes after its colon.
+int list_mechanism(const Call& call, const std::string& name) {
+  if (call.get("KIND") != "mechanisms") {
+    throw usage_error(call.command(), "only mechanisms are shown one at a time", "'" + name + "'",
+                      "Leave it out.");
+  }
+  const nn::AttentionEntry& entry = nn::find_attention(name);
+  ordered_json row = mechanism_row(entry), options = ordered_json::array();
+  for (const auto& option : entry.options) options.push_back(option_row(option));
+  if (call.has("--json")) {
+    row["options"] = options;
+    print_json({{"mechanisms", ordered_json::array({row})}});
+  } else {
+    print(rows_text(ordered_json::array({row}), "", true) + "\n" + rows_text(options, "  ", true));
+  }
+  return 0;
+}
+
 int run_list(const Call& call) {
   const auto wanted = call.get("KIND");
+  if (const auto name = call.get("NAME")) return list_mechanism(call, *name);
   ordered_json all = ordered_json::object();
   for (const auto& kind : kKinds) {
     if (!wanted || *wanted == kind.name) all[kind.name] = kind.rows();
@@ -159,6 +205,9 @@ Command list_command() {
                          .help = fmt::format("{} (default: all)", fmt::join(kind_names(), ", ")),
                          .names = kind_names,
                          .only_names = true},
+                        {.name = "NAME",
+                         .help = "one mechanism, with its options",
+                         .names = [] { return names_of(nn::attention_entries()); }},
                         json_flag()},
           .run = run_list};
 }

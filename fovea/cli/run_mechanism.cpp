@@ -3,10 +3,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
-#include <variant>
+#include <vector>
 
 #include "fovea/cli/commands.h"
 #include "fovea/cli/console.h"
@@ -16,10 +17,8 @@
 #include "fovea/core/error.h"
 #include "fovea/core/nearest.h"
 #include "fovea/io/tensors.h"
-#include "fovea/nn/attention/mechanism.h"
+#include "fovea/models/weights.h"
 #include "fovea/nn/attention/registry.h"
-#include "fovea/ops/additive_attend.h"
-#include "fovea/ops/attend_packed.h"
 
 namespace fovea::cli {
 namespace {
@@ -27,13 +26,13 @@ namespace {
 // What a file of tensors may hold beside q, k and v, and where it goes.
 struct Place {
   const char* name;
-  std::optional<at::Tensor> AttendOptions::*option;
+  std::optional<at::Tensor> nn::AttentionCall::*member;
 };
-constexpr Place kPlaces[] = {{"mask", &AttendOptions::mask},
-                             {"bias", &AttendOptions::bias},
-                             {"alibi_slopes", &AttendOptions::alibi_slopes},
-                             {"relative_table", &AttendOptions::relative_table},
-                             {"key_lengths", &AttendOptions::key_lengths}};
+constexpr Place kPlaces[] = {{"mask", &nn::AttentionCall::mask},
+                             {"bias", &nn::AttentionCall::bias},
+                             {"alibi_slopes", &nn::AttentionCall::alibi_slopes},
+                             {"relative_table", &nn::AttentionCall::relative_table},
+                             {"key_lengths", &nn::AttentionCall::key_lengths}};
 
 std::vector<std::string> input_names() {
   std::vector<std::string> names = {"q", "k", "v"};
@@ -42,18 +41,6 @@ std::vector<std::string> input_names() {
     names.emplace_back(pair);
   }
   return names;
-}
-
-// The parameters of a mechanism, and whether it runs without.
-struct Parameter {
-  const char* name = nullptr;
-  bool needed = false;
-};
-
-Parameter parameter_of(const nn::Mechanism& mechanism) {
-  if (mechanism.is_additive()) return {"w", true};
-  if (std::holds_alternative<SoftmaxSink>(mechanism.options.normaliser)) return {"sinks", false};
-  return {};
 }
 
 const at::Tensor& wanted(const io::TensorMap& tensors, const std::string& name, const std::string& file) {
@@ -66,8 +53,8 @@ const at::Tensor& wanted(const io::TensorMap& tensors, const std::string& name, 
                         suggest_name(name, names, "Store q, k, v (B, H, T, D) and, if wanted, mask.")));
 }
 
-void refuse_strangers(const io::TensorMap& tensors, const std::vector<std::string>& known,
-                      const std::string& file) {
+void refuse_strangers(const io::TensorMap& tensors, const std::string& file) {
+  const std::vector<std::string> known = input_names();
   for (const auto& [name, tensor] : tensors) {
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
     throw data_error(
@@ -83,94 +70,114 @@ std::optional<std::pair<at::Tensor, at::Tensor>> pair_of(const io::TensorMap& te
   return std::pair(wanted(tensors, first, file), wanted(tensors, second, file));
 }
 
-AttendOptions options_of(const nn::Mechanism& mechanism, const io::TensorMap& tensors,
-                         const std::string& file) {
-  // Heads stand second in (B, H, T, D), and in (total, H, D) of sequences behind each other.
-  const at::Tensor& q = wanted(tensors, "q", file);
-  AttendOptions options = nn::attend_options(mechanism, q.dim() > 1 ? q.size(1) : 1);
+// `block`: see Attention::block().
+nn::AttentionCall call_of(const io::TensorMap& tensors, const std::string& file,
+                          const nn::Attention& attention) {
+  nn::AttentionCall call;
   for (const auto& place : kPlaces) {
-    if (tensors.contains(place.name)) options.*place.option = tensors.at(place.name);
+    if (tensors.contains(place.name)) call.*place.member = tensors.at(place.name);
   }
   if (const auto ids = pair_of(tensors, "query_segments", "key_segments", file)) {
-    options.segments = AttendSegments{ids->first, ids->second};
+    call.segments = AttendSegments{ids->first, ids->second};
   }
-  if (tensors.contains("block_mask") != mechanism.block.has_value()) {
+  if (const auto offsets = pair_of(tensors, "cu_seqlens_q", "cu_seqlens_k", file)) {
+    call.packed = nn::PackedOffsets{offsets->first, offsets->second};
+  }
+  const auto block = attention.block();
+  if (tensors.contains("block_mask") != block.has_value()) {
     throw data_error(file,
                      "the tensor block_mask and the option block go together; found one of them. Write " +
-                         mechanism.name + ":block=64 where a block is 64 positions.");
+                         attention.mechanism() + ":block=64 where a block is 64 positions.");
   }
-  if (mechanism.block) options.blocks = AttendBlocks{tensors.at("block_mask"), *mechanism.block};
-  return options;
+  if (block) call.blocks = AttendBlocks{tensors.at("block_mask"), *block};
+  return call;
 }
 
-// `parameter`: of parameter_of(), or undefined. Shapes and types that do not fit are the file's fault, not
-// the call's.
-at::Tensor attend_from(const std::string& file, const nn::Mechanism& mechanism, const io::TensorMap& tensors,
-                       const at::Tensor& parameter) {
-  AttendOptions options = options_of(mechanism, tensors, file);
-  const at::Tensor &q = wanted(tensors, "q", file), &k = wanted(tensors, "k", file),
-                   &v = wanted(tensors, "v", file);
-  const auto offsets = pair_of(tensors, "cu_seqlens_q", "cu_seqlens_k", file);
-  if (auto* sink = std::get_if<SoftmaxSink>(&options.normaliser); sink && parameter.defined()) {
-    sink->scores = parameter;
+// Of q, k and v; what is wrong with them is said when they are used. Heads stand second in (B, H, T, D), and
+// in (total, H, D) of sequences behind each other.
+nn::AttentionShape shape_of(const nn::AttentionInput& in) {
+  const auto size = [](const at::Tensor& t, int64_t dim) {
+    return t.dim() > 1 ? std::max<int64_t>(t.size(dim), 1) : 1;
+  };
+  return {size(in.q, 1), size(in.k, 1), size(in.q, -1), size(in.v, -1)};
+}
+
+// Which parameters there are does not depend on sizes.
+std::shared_ptr<nn::Attention> smallest(const nn::AttentionPlan& plan) {
+  nn::AttentionShape shape;
+  shape.width = 1;
+  return plan.build(shape);
+}
+
+int list_weights(const Call& call, const nn::AttentionPlan& plan) {
+  const auto names = smallest(plan)->named_parameters().keys();
+  if (call.has("--json")) {
+    print_json({{"weights", names}});
+  } else if (names.empty()) {
+    note(fmt::format("'{}' has no weights.", plan.entry->name));
+  } else {
+    print(fmt::format("{}\n", fmt::join(names, "\n")));
   }
+  return 0;
+}
+
+// Before anything is read.
+void require_weights(const Call& call, const nn::AttentionPlan& plan) {
+  const auto attention = smallest(plan);
+  const auto names = attention->named_parameters().keys();
+  if (call.has("--weights") && names.empty()) {
+    throw usage_error(call.command(),
+                      fmt::format("'{}' has no parameters. Leave --weights out.", plan.entry->name));
+  }
+  if (!call.has("--weights") && !attention->runs_untrained()) {
+    throw usage_error(call.command(), fmt::format("'{}' has the parameter{} {}. Give {} by --weights FILE.",
+                                                  plan.entry->name, names.size() > 1 ? "s" : "",
+                                                  fmt::join(names, ", "), names.size() > 1 ? "them" : "it"));
+  }
+}
+
+// A parameter with a part for each head may be given once for all.
+void load_parameters(const std::string& file, nn::Attention& attention) {
+  io::TensorMap tensors = io::load_tensors(file);
+  for (const auto& item : attention.named_parameters()) {
+    const auto found = tensors.find(item.key());
+    if (found == tensors.end()) continue;
+    const auto sizes = item.value().sizes();
+    if (found->second.sizes().equals(sizes.slice(1))) found->second = found->second.expand(sizes);
+  }
+  models::load_state(attention, tensors);
+}
+
+// Shapes and types that do not fit are the file's fault, not the call's.
+at::Tensor attend_from(const Call& call, const nn::AttentionPlan& plan, const io::TensorMap& tensors,
+                       const std::string& file) {
+  nn::AttentionInput input;
+  input.q = wanted(tensors, "q", file);
+  input.k = wanted(tensors, "k", file);
+  input.v = wanted(tensors, "v", file);
   try {
-    if (mechanism.is_additive() && offsets) {
-      throw usage_error("additive",
-                        "additive attention takes no sequences behind each other; found cu_seqlens_q. "
-                        "Leave them out.");
-    }
-    if (mechanism.is_additive()) return additive_attend(q, k, v, parameter, options).out;
-    return offsets ? attend_packed(q, k, v, offsets->first, offsets->second, options)
-                   : attend(q, k, v, options).out;
+    const auto attention = plan.build(shape_of(input));
+    input.call = call_of(tensors, file, *attention);
+    if (const auto weights = call.get("--weights")) load_parameters(*weights, *attention);
+    if (input.q.is_floating_point()) attention->to(input.q.scalar_type());
+    attention->eval();
+    return attention->forward(input).out;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::usage) throw;
     throw data_error(file, message_of(error));
   }
 }
 
-int list_weights(const Call& call, const nn::Mechanism& mechanism) {
-  const Parameter parameter = parameter_of(mechanism);
-  if (call.has("--json")) {
-    nlohmann::ordered_json names = nlohmann::ordered_json::array();
-    if (parameter.name) names.push_back(parameter.name);
-    print_json({{"weights", names}});
-  } else if (parameter.name) {
-    print(fmt::format("{}\n", parameter.name));
-  } else {
-    note(fmt::format("'{}' has no weights.", mechanism.name));
-  }
-  return 0;
-}
-
-// Undefined where there is none, or none is given.
-at::Tensor load_parameter(const Call& call, const nn::Mechanism& mechanism) {
-  const Parameter parameter = parameter_of(mechanism);
-  const auto file = call.get("--weights");
-  if (!file) {
-    if (!parameter.needed) return {};
-    throw usage_error(call.command(), fmt::format("'{}' has the parameter {}. Give it by --weights FILE.",
-                                                  mechanism.name, parameter.name));
-  }
-  if (!parameter.name) {
-    throw usage_error(call.command(),
-                      fmt::format("'{}' has no parameters. Leave --weights out.", mechanism.name));
-  }
-  const io::TensorMap tensors = io::load_tensors(*file);
-  refuse_strangers(tensors, {parameter.name}, *file);
-  return wanted(tensors, parameter.name, *file);
-}
-
 int run_mechanism(const Call& call) {
   apply_device_and_threads(call);
-  const nn::Mechanism mechanism = nn::parse_mechanism(*call.get("MECHANISM"));
-  if (call.has("--list-weights")) return list_weights(call, mechanism);
-  const at::Tensor parameter = load_parameter(call, mechanism);
+  const nn::AttentionPlan plan = nn::parse_attention(*call.get("MECHANISM"));
+  if (call.has("--list-weights")) return list_weights(call, plan);
+  require_weights(call, plan);
   const std::string input = required(call, "--input"), output = required(call, "--output");
   const io::TensorMap tensors = load_input(input);
-  refuse_strangers(tensors, input_names(), input);
+  refuse_strangers(tensors, input);
   const c10::NoGradGuard no_grad;
-  const io::TensorMap result = {{"out", attend_from(input, mechanism, tensors, parameter)}};
+  const io::TensorMap result = {{"out", attend_from(call, plan, tensors, input)}};
   // Not the inputs: what a masked key holds has no influence, NaN included.
   require_finite(result, "run mechanism");
   io::save_tensors(output, result);
@@ -187,9 +194,10 @@ Command run_mechanism_command() {
           "fovea run mechanism softmax:causal=true,window=256 --input qkv.safetensors --output "
           "out.safetensors",
       .arguments = {{.name = "MECHANISM",
-                     .help = "NAME[:key=value,...] of `fovea list mechanisms` and `fovea list options`",
+                     .help = "NAME[:key=value,...] of `fovea list mechanisms`; `fovea list mechanisms NAME` "
+                             "shows its keys",
                      .required = true,
-                     .names = [] { return names_of(nn::mechanism_entries()); }},
+                     .names = [] { return names_of(nn::attention_entries()); }},
                     tensors_flag("--input", "q, k, v and, if wanted, mask, bias, relative_table, ..."),
                     tensors_flag("--output", "where `out` goes"),
                     tensors_flag("--weights", "for mechanisms with parameters"),

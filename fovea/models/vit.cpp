@@ -5,15 +5,16 @@
 #include <torch/nn/init.h>
 #include <torch/nn/modules/container/modulelist.h>
 
-#include "fovea/nn/attention/mechanism.h"
+#include "fovea/nn/attention/registry.h"
 #include "fovea/nn/init.h"
 
 namespace fovea::models {
 namespace {
 
-nn::TransformerBlockOptions block_options(const VitConfig& c, int64_t index) {
+nn::TransformerBlockOptions block_options(const VitConfig& c, const TokenGrid& grid, int64_t index) {
   nn::TransformerBlockOptions options;
   options.attention = {c.embed_dim, c.num_heads, c.qkv_bias, c.attn_drop_rate, c.proj_drop_rate, c.attention};
+  options.attention.grid = nn::GridPositions{grid.rows, grid.columns, grid.prefix};
   options.mlp_ratio = c.mlp_ratio;
   options.drop_path = nn::drop_path_rate_of(index, c.depth, c.drop_path_rate);
   return options;
@@ -44,7 +45,7 @@ void check(const VitConfig& c) {
   for (double rate : {c.drop_rate, c.pos_drop_rate, c.proj_drop_rate, c.attn_drop_rate, c.drop_path_rate}) {
     require(rate >= 0.0 && rate < 1.0, "vit", "every drop rate must be in [0, 1)", std::to_string(rate));
   }
-  nn::parse_mechanism(c.attention);
+  nn::parse_attention(c.attention);
 }
 
 PatchEmbedImpl::PatchEmbedImpl(const VitConfig& c) {
@@ -70,7 +71,7 @@ VisionTransformer::VisionTransformer(const VitConfig& config) : config_(config) 
   pos_drop_ = register_module("pos_drop", nn::Dropout(config.pos_drop_rate));
   auto list = register_module("blocks", torch::nn::ModuleList());
   for (int64_t i = 0; i < config.depth; ++i) {
-    blocks_.emplace_back(block_options(config, i));
+    blocks_.emplace_back(block_options(config, grid_, i));
     list->push_back(blocks_.back());
   }
   norm_ = register_module(config.global_pool == "avg" ? "fc_norm" : "norm",

@@ -294,7 +294,17 @@ TEST(List, MechanismsSayWhatTheyAreAndCost) {
   const auto text = run_fovea({"list", "mechanisms"}).out;
   EXPECT_NE(text.find("path: decode, fused"), std::string::npos) << text;
   const auto options = run_fovea({"list", "options"}).out;
-  EXPECT_NE(options.find("value: false, true, bottom_right"), std::string::npos) << options;
+  EXPECT_NE(options.find("value: false, true, bottom_right or top_left; "), std::string::npos) << options;
+  const auto one = run_fovea({"list", "mechanisms", "longformer"}).out;
+  EXPECT_NE(one.find("causal: yes; cross: yes"), std::string::npos) << one;
+  EXPECT_NE(one.find("value: a whole number from 0; default: 256"), std::string::npos) << one;
+  EXPECT_EQ(one.find("softmax_sink  "), std::string::npos) << one;
+  const auto row = run_fovea({"list", "mechanisms", "local", "--json"}).json()["mechanisms"];
+  ASSERT_EQ(row.size(), 1u);
+  EXPECT_EQ(row[0]["exact"], false);
+  EXPECT_FALSE(row[0]["options"].empty());
+  EXPECT_TRUE(run_fovea({"list", "mechanisms", "lokal"}).is_one_line_with({"Did you mean 'local'"}));
+  EXPECT_TRUE(run_fovea({"list", "models", "local"}).is_one_line_with({"only mechanisms"}));
 }
 
 TEST(Run, ListWeightsNamesThem) {

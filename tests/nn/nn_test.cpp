@@ -145,7 +145,7 @@ TEST(SelfAttention, RefusesWhatItCannotBe) {
   EXPECT_NE(refusal(3, "sotfmax").find("Did you mean 'softmax'"), std::string::npos);
   EXPECT_NE(refusal(3, "softmax:block=4").find("block needs a mask of blocks"), std::string::npos);
   EXPECT_EQ(refusal(3, "softmax"), "");
-  EXPECT_TRUE(find_mechanism("softmax").exact);
+  EXPECT_TRUE(find_attention("softmax").traits.exact);
 }
 
 TEST(SqueezeExcite, GateIsOneHalfWithoutSecondLayer) {

@@ -1,33 +1,25 @@
 #include "fovea/nn/attention/self_attention.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/randn.h>
-
-#include <cmath>
-
 #include "fovea/core/error.h"
-#include "fovea/ops/additive_attend.h"
-#include "fovea/ops/attend.h"
+#include "fovea/nn/attention/host.h"
 
 namespace fovea::nn {
 
-SelfAttentionImpl::SelfAttentionImpl(const SelfAttentionOptions& options)
-    : options_(options), mechanism_(parse_mechanism(options.attention)) {
+SelfAttentionImpl::SelfAttentionImpl(const SelfAttentionOptions& options) : options_(options) {
   const int64_t dim = options.dim, heads = options.num_heads;
   if (heads < 1 || dim < 1 || dim % heads != 0) {
     throw usage_error("self_attention", "num_heads must divide the width",
                       "width " + std::to_string(dim) + ", num_heads " + std::to_string(heads),
                       "Choose a divisor of the width.");
   }
-  if (mechanism_.block) {
-    throw usage_error("self_attention", "block needs a mask of blocks, which a network has not",
-                      options.attention, "Leave it out.");
-  }
   qkv = register_module("qkv", Linear(torch::nn::LinearOptions(dim, 3 * dim).bias(options.qkv_bias)));
   proj = register_module("proj", Linear(dim, dim));
   proj_drop = register_module("proj_drop", Dropout(options.proj_drop));
-  if (mechanism_.is_additive()) {
-    w = register_parameter("w", at::randn({heads, dim / heads}) / std::sqrt(dim / heads));
+  attention = register_module(
+      "attention", hosted_attention(options.attention, {heads, heads, dim / heads, dim / heads, dim}));
+  if (attention->traits().needs_2d && !options.grid) {
+    throw usage_error("self_attention", "the mechanism needs positions in a grid of rows and columns",
+                      options.attention + " in a sequence", "Choose another mechanism.");
   }
 }
 
@@ -37,20 +29,21 @@ at::Tensor SelfAttentionImpl::forward(const at::Tensor& x) {
                          .reshape({batch, length, 3, heads, options_.dim / heads})
                          .permute({2, 0, 3, 1, 4})
                          .unbind(0);
-  AttendOptions call = attend_options(mechanism_, heads);
-  call.dropout_p = is_training() ? options_.attn_drop : 0.0;
-  call.weights = attention_tapped();
-  const auto result = mechanism_.is_additive() ? additive_attend(parts[0], parts[1], parts[2], w, call)
-                                               : attend(parts[0], parts[1], parts[2], call);
-  if (call.weights) tap_attention(*this, result.weights);
-  const at::Tensor joined = result.out.transpose(1, 2).reshape({batch, length, options_.dim});
+  AttentionInput input;
+  input.q = parts[0], input.k = parts[1], input.v = parts[2];
+  input.x = x;
+  input.grid = options_.grid;
+  input.call.dropout_p = is_training() ? options_.attn_drop : 0.0;
+  const at::Tensor heads_out = run_tapped(*this, *attention, std::move(input)).out;
+  const at::Tensor joined = heads_out.transpose(1, 2).reshape({batch, length, options_.dim});
   at::Tensor out = proj_drop->forward(proj->forward(joined));
   tap(*this, x, out);
   return out;
 }
 
 int64_t SelfAttentionImpl::multiply_adds(const at::Tensor& input, const at::Tensor&) const {
-  return 2 * input.size(0) * input.size(1) * input.size(1) * options_.dim;
+  const int64_t n = input.size(1), heads = options_.num_heads;
+  return input.size(0) * heads * attention->cost(n, n, options_.dim / heads).multiply_adds;
 }
 
 }  // namespace fovea::nn

@@ -1,7 +1,9 @@
 #pragma once
+#include <memory>
+#include <optional>
 #include <string>
 
-#include "fovea/nn/attention/mechanism.h"
+#include "fovea/nn/attention/attention.h"
 #include "fovea/nn/layers.h"
 
 namespace fovea::nn {
@@ -13,30 +15,31 @@ struct SelfAttentionOptions {
   bool qkv_bias = true;
   /// Probability that a weight, a number of the output is dropped.
   double attn_drop = 0.0, proj_drop = 0.0;
-  /// As parse_mechanism() reads it.
+  /// As parse_attention() reads it.
   std::string attention = "softmax";
+  /// Where the rows of x lie, for mechanisms that need to know.
+  std::optional<GridPositions> grid = {};
 };
 
-/// Multi-head self-attention.   out = proj(concat_h attend(q_h, k_h, v_h)), (q, k, v) = qkv(x)
+/// Multi-head self-attention.   out = proj(concat_h attention(q_h, k_h, v_h)), (q, k, v) = qkv(x)
 /// x (B, N, dim) -> (B, N, dim). Submodules `qkv` (dim -> 3 dim: q, k, v, each heads x head size) and `proj`,
-/// as timm names them; additive attention has a parameter `w` (heads, head size). Throws fovea::Error (usage)
-/// if the heads do not divide dim, and on a mechanism that is unknown or needs a mask of blocks. O(N dim (N +
-/// dim)) time. Source: Vaswani et al. 2017, 3.2.2.
+/// as timm names them, and `attention`, whose parameters are the mechanism's own. Throws fovea::Error (usage)
+/// if the heads do not divide dim, and on a mechanism that is unknown, needs a mask of blocks, or places in a
+/// grid that is not given. O(N dim^2) time beside the mechanism's.   Source: Vaswani et al. 2017, 3.2.2.
 class SelfAttentionImpl : public torch::nn::Module, public Costed, public SeesAll {
  public:
   explicit SelfAttentionImpl(const SelfAttentionOptions& options);
   at::Tensor forward(const at::Tensor& x);
-  /// The two products of attend(): scores and weighted sum.
+  /// The mechanism's.
   int64_t multiply_adds(const at::Tensor& input, const at::Tensor& output) const override;
   int64_t num_heads() const { return options_.num_heads; }
 
   Linear qkv{nullptr}, proj{nullptr};
   Dropout proj_drop{nullptr};
-  at::Tensor w;
+  std::shared_ptr<Attention> attention;
 
  private:
   SelfAttentionOptions options_;
-  Mechanism mechanism_;
 };
 TORCH_MODULE(SelfAttention);
 

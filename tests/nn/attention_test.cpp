@@ -1,4 +1,4 @@
-#include "fovea/nn/attention/mechanism.h"
+#include "fovea/nn/attention/attention.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -8,10 +8,11 @@
 #include <variant>
 #include <vector>
 
+#include "fovea/nn/attention/alibi.h"
+#include "fovea/nn/attention/engine.h"
 #include "fovea/nn/attention/registry.h"
 #include "fovea/nn/attention/self_attention.h"
 #include "fovea/nn/meta_device.h"
-#include "fovea/ops/additive_attend.h"
 #include "tests/support/errors.h"
 
 namespace fovea::nn {
@@ -23,14 +24,16 @@ struct Qkv {
 };
 
 at::Tensor run(const std::string& text, const Qkv& t) {
-  return attend(t.q, t.k, t.v, attend_options(parse_mechanism(text), 4)).out;
+  AttentionInput input;
+  input.q = t.q, input.k = t.k, input.v = t.v;
+  return parse_attention(text).build({4, 4, 8, 8})->forward(input).out;
 }
 
 double difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
 
 using Pairs = std::function<at::Tensor(const at::Tensor& i, const at::Tensor& j)>;
 
-TEST(Mechanism, HidesWhatItsFormulaSays) {
+TEST(Attention, HidesWhatItsFormulaSays) {
   at::manual_seed(1);
   const Qkv t;
   const auto near = [](int64_t width) {
@@ -61,7 +64,7 @@ TEST(Mechanism, HidesWhatItsFormulaSays) {
   }
 }
 
-TEST(Mechanism, ScoresAndNormalisesAsItSays) {
+TEST(Attention, ScoresAndNormalisesAsItSays) {
   at::manual_seed(2);
   const Qkv t;
   const auto expect = [&](const std::string& text, const std::function<void(AttendOptions&)>& ask) {
@@ -87,7 +90,7 @@ TEST(Mechanism, ScoresAndNormalisesAsItSays) {
   });
 }
 
-TEST(Mechanism, ExactLimits) {
+TEST(Attention, ExactLimits) {
   at::manual_seed(3);
   const Qkv t;
   const at::Tensor full = run("softmax", t), causal = run("softmax:causal=true", t);
@@ -98,7 +101,7 @@ TEST(Mechanism, ExactLimits) {
 }
 
 // Of the code that the paper came with, for 8 and 12 heads.
-TEST(Mechanism, AlibiSlopes) {
+TEST(Attention, AlibiSlopes) {
   const auto expect = [](int64_t heads, const std::vector<double>& exponents) {
     const at::Tensor expected = at::exp2(at::tensor(exponents)).to(at::kFloat);
     EXPECT_LT(difference(alibi_slopes(heads), expected), 1e-7) << heads;
@@ -108,44 +111,154 @@ TEST(Mechanism, AlibiSlopes) {
   expect(12, {-1, -2, -3, -4, -5, -6, -7, -8, -0.5, -1.5, -2.5, -3.5});
 }
 
-TEST(Mechanism, PathIsWhatRuns) {
+TEST(Attention, PathIsWhatRuns) {
   const at::Tensor t = at::randn({1, 4, 64, 8}), one = t.slice(2, 0, 1);
-  for (const auto& entry : mechanism_entries()) {
-    const Mechanism mechanism = parse_mechanism(entry.name);
-    const AttendOptions options = attend_options(mechanism, 4);
-    const auto choice = mechanism.is_additive() ? additive_attend_choice(t, t, t, at::ones({8}), options)
-                                                : attend_choice(t, t, t, options);
-    EXPECT_TRUE(entry.path.ends_with(choice.name)) << entry.name << ' ' << choice.name;
+  const torch::NoGradGuard no_grad;
+  for (const auto& entry : attention_entries()) {
+    const auto attention = parse_attention(entry.name).build({4, 4, 8, 8, 32});
+    auto* engine = dynamic_cast<EngineAttention*>(attention.get());
+    ASSERT_NE(engine, nullptr) << entry.name;
+    AttentionInput input;
+    input.q = input.k = input.v = t;
+    const std::string name = engine->choice(input).name;
+    EXPECT_TRUE(entry.path.ends_with(name)) << entry.name << ' ' << name;
     if (entry.path.starts_with("decode")) {
-      EXPECT_EQ(attend_choice(one, t, t, options).name, "decode");
+      input.q = one;
+      EXPECT_EQ(engine->choice(input).name, "decode") << entry.name;
     }
   }
 }
 
-TEST(Mechanism, RefusesWhatItDoesNotKnow) {
+TEST(Attention, RefusesWhatItDoesNotKnow) {
   const auto refuses = [](const std::string& text, const std::string& part) {
-    expect_error(ErrorKind::usage, {part}, [&] { parse_mechanism(text); });
+    expect_error(ErrorKind::usage, {part}, [&] { parse_attention(text); });
   };
-  for (const auto& option : mechanism_options()) refuses("softmax:" + option.name + "=?", "found");
+  for (const auto& entry : attention_entries()) {
+    for (const auto& option : entry.options) refuses(entry.name + ":" + option.name + "=?", "found '?'");
+  }
   refuses("sofmax", "Did you mean 'softmax'?");
   refuses("softmax:casual=true", "[softmax] the option 'casual' is unknown. Did you mean 'causal'?");
   refuses("softmax:normaliser=sigmod", "Did you mean 'sigmoid'?");
   refuses("softmax:causal", "options are written key=value");
   refuses("softmax:causal=true,causal=false", "each option is given once; found 'causal'");
-  refuses("softmax:causal=yes", "causal must be true, false or bottom_right; found 'yes'");
+  refuses("softmax:causal=yes", "causal must be false, true, bottom_right or top_left; found 'yes'");
   refuses("softmax:alibi=1", "alibi must be true or false");
   refuses("softmax:window=-1", "window must be a whole number from 0; found '-1'");
   refuses("softmax:window=2.5", "window must be a whole number from 0");
+  refuses("softmax:window=4294967296", "window must be at most");
   refuses("softmax:dilation=0", "dilation must be a whole number from 1");
   refuses("softmax:softcap=0", "softcap must be a number above 0");
   refuses("softmax:scale=nan", "scale must be a number");
   refuses("softmax:scale=1e999", "scale must be a number");
-  refuses("additive:scale=2", "scale must be left out");
+  refuses("additive:scale=2", "the option 'scale' is unknown");
   refuses("softmax:sigmoid_bias=1", "sigmoid_bias belongs to the normaliser sigmoid; found softmax");
-  refuses("sparse_strided:global=1", "stride goes with neither global nor dilation");
+  refuses("sparse_strided:global=1", "the option 'global' is unknown");
 }
 
-TEST(Mechanism, SelfAttentionRunsIt) {
+// Says no to all that an interface can ask.
+class Plain : public Attention {
+ public:
+  explicit Plain(AttentionTraits traits) : Attention({"plain", traits}, {2, 2, 4, 4, 8}) {}
+  AttentionCost cost(int64_t, int64_t, int64_t) const override { return {}; }
+  int runs = 0;
+
+ protected:
+  AttentionOutput run(const AttentionInput& input) override {
+    ++runs;
+    return {input.q, {}, {}};
+  }
+};
+
+AttentionInput plain_input() {
+  AttentionInput input;
+  input.q = input.k = input.v = at::zeros({1, 2, 6, 4});
+  input.x = at::zeros({1, 6, 8});
+  return input;
+}
+
+TEST(Attention, RefusesACallThatDoesNotFit) {
+  const auto refuses = [](const AttentionTraits& traits, const std::string& part, auto&& change) {
+    Plain fits({}), plain(traits);
+    AttentionInput input = plain_input();
+    change(input);
+    expect_error(ErrorKind::usage, {"[plain]", part}, [&] { plain.forward(input); });
+    EXPECT_EQ(plain.runs, 0) << part;
+    fits.forward(input);
+    EXPECT_EQ(fits.runs, 1) << part;
+  };
+  const at::Tensor yes = at::ones({6, 6}, at::kBool);
+  refuses({.causal_ok = false}, "causal order", [](auto& in) { in.call.causal = CausalAlignment::top_left; });
+  refuses({.supports_cross = false}, "one sequence", [](auto& in) { in.cross = true; });
+  refuses({.supports_cross = false}, "6 queries, 9 keys", [](auto& in) {
+    in.k = in.v = at::zeros({1, 2, 9, 4});
+  });
+  refuses({.needs_2d = true}, "a grid of rows and columns", [](auto&) {});
+  refuses({.needs_x = true}, "the rows before projection", [](auto& in) { in.x = at::Tensor(); });
+  refuses({.takes_masks = false}, "takes no masks", [&](auto& in) { in.call.mask = yes; });
+  refuses({.takes_biases = false}, "takes no biases", [](auto& in) { in.call.bias = at::zeros({6, 6}); });
+  refuses({.gives_weights = false}, "no weights to show", [](auto& in) { in.call.weights = true; });
+  refuses({.gives_weights = false}, "dropout 0.5", [](auto& in) { in.call.dropout_p = 0.5; });
+  refuses({.observes = false}, "without a matrix", [](auto& in) { in.call.observe.entropy = true; });
+  refuses({.takes_packed = false}, "behind each other", [&](auto& in) {
+    in.q = in.k = in.v = at::zeros({6, 2, 4});
+    in.x = at::Tensor();
+    in.call.packed = PackedOffsets{at::arange(2), at::arange(2)};
+  });
+}
+
+TEST(Attention, RefusesShapesThatItIsNotBuiltFor) {
+  const auto refuses = [](const std::string& part, auto&& change) {
+    Plain plain({});
+    AttentionInput input = plain_input();
+    change(input);
+    expect_error(ErrorKind::usage, {"[plain]", part}, [&] { plain.forward(input); });
+  };
+  refuses("2 heads of queries", [](auto& in) { in.q = at::zeros({1, 3, 6, 4}); });
+  refuses("(1, 2, 6, 5)", [](auto& in) { in.k = at::zeros({1, 2, 6, 5}); });
+  refuses("undefined", [](auto& in) { in.v = at::Tensor(); });
+  refuses("(B, T, 8)", [](auto& in) { in.x = at::zeros({1, 6, 7}); });
+  refuses("6 positions, a grid of 2 x 2 behind 1 tokens", [](auto& in) { in.grid = GridPositions{2, 2, 1}; });
+  expect_error(ErrorKind::usage, {"divide"}, [] { parse_attention("softmax").build({3, 2, 4, 4}); });
+  expect_error(ErrorKind::usage, {"aligned alike"}, [] {
+    AttentionInput input = plain_input();
+    input.call.causal = CausalAlignment::bottom_right;
+    parse_attention("softmax:causal=true").build({2, 2, 4, 4, 8})->forward(input);
+  });
+}
+
+TEST(Attention, ObservesWhatItIsAsked) {
+  at::manual_seed(5);
+  AttentionInput input = plain_input();
+  input.q = at::randn({1, 2, 6, 4}), input.k = at::randn({1, 2, 6, 4}), input.v = at::randn({1, 2, 6, 4});
+  input.call.observe.entropy = true;
+  input.call.weights = true;
+  for (const char* text : {"softmax", "local:window=2", "softmax_sink"}) {
+    const auto result = parse_attention(text).build({2, 2, 4, 4, 8})->forward(input);
+    const at::Tensor w = result.weights, entropy = -(w * w.clamp_min(1e-30).log()).sum(-1);
+    EXPECT_LT(difference(result.observed.entropy, entropy), 1e-5) << text;
+  }
+}
+
+// Costs count the pairs that the formula has.
+TEST(Attention, CostCountsPairs) {
+  at::manual_seed(6);
+  const int64_t n = 37, m = 41;
+  Qkv t;
+  t.q = at::randn({1, 1, n, 1}, at::kDouble), t.k = t.v = at::randn({1, 1, m, 1}, at::kDouble);
+  for (const char* text :
+       {"softmax", "softmax:causal=true", "softmax:causal=bottom_right", "local:window=3",
+        "softmax:window_left=5,causal=true", "longformer:window=6,global=3,dilation=2",
+        "longformer:window=6,global=3,dilation=3,causal=true", "sparse_strided:stride=7"}) {
+    const auto attention = parse_attention(text).build({1, 1, 1, 1});
+    AttentionInput input;
+    input.q = t.q, input.k = t.k, input.v = t.v;
+    input.call.weights = true;
+    const int64_t pairs = (attention->forward(input).weights > 0).sum().item<int64_t>();
+    EXPECT_EQ(attention->cost(n, m, 1).multiply_adds, 2 * pairs) << text;
+  }
+}
+
+TEST(Attention, SelfAttentionRunsIt) {
   at::manual_seed(4);
   const at::Tensor x = at::randn({2, 9, 12}, at::kDouble);
   SelfAttentionOptions options;
@@ -160,19 +273,20 @@ TEST(Mechanism, SelfAttentionRunsIt) {
   EXPECT_LT(difference(layer->forward(x), layer->proj->forward(joined)), 1e-14);
 }
 
-TEST(Mechanism, AdditiveSelfAttentionLearns) {
+TEST(Attention, AdditiveSelfAttentionLearns) {
   SelfAttentionOptions options;
   options.dim = 12, options.num_heads = 3, options.attention = "additive:causal=true";
   SelfAttention layer(options);
-  EXPECT_TRUE(layer->named_parameters().contains("w"));
+  ASSERT_TRUE(layer->named_parameters().contains("attention.w"));
+  const at::Tensor w = layer->named_parameters()["attention.w"];
   layer->forward(at::randn({2, 9, 12})).square().sum().backward();
-  EXPECT_EQ(layer->w.grad().sizes(), (std::vector<int64_t>{3, 4}));
-  EXPECT_GT(layer->w.grad().abs().max().item<double>(), 0.0);
+  EXPECT_EQ(w.grad().sizes(), (std::vector<int64_t>{3, 4}));
+  EXPECT_GT(w.grad().abs().max().item<double>(), 0.0);
 }
 
-TEST(Mechanism, HasShapesOnTheMetaDevice) {
+TEST(Attention, HasShapesOnTheMetaDevice) {
   const MetaDeviceScope meta;
-  for (const auto& entry : mechanism_entries()) {
+  for (const auto& entry : attention_entries()) {
     for (const char* more : {"", ":alibi=true", ":causal=bottom_right"}) {
       SelfAttentionOptions options;
       options.dim = 12, options.num_heads = 3, options.attention = entry.name + more;

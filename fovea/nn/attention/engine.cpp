@@ -1,0 +1,152 @@
+#include "fovea/nn/attention/engine.h"
+
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "fovea/core/error.h"
+#include "fovea/ops/attend_normalisers.h"
+#include "fovea/ops/attend_packed.h"
+#include "fovea/ops/call_functors.h"
+
+namespace fovea::nn {
+namespace {
+
+constexpr int64_t kFloatBytes = 4;
+
+}  // namespace
+
+void EngineOptions::check(const std::string& where) const {
+  if (sigmoid_bias && normaliser != "sigmoid") {
+    throw usage_error(where, "sigmoid_bias belongs to the normaliser sigmoid", normaliser,
+                      "Write normaliser=sigmoid too.");
+  }
+}
+
+Choice<std::string> normaliser_choice() {
+  Choice<std::string> choice;
+  for (const auto& name : normaliser_names()) choice.emplace_back(name, name);
+  return choice;
+}
+
+EngineAttention::EngineAttention(AttentionKind kind, const AttentionShape& shape, EngineOptions options)
+    : Attention(std::move(kind), shape), options_(std::move(options)) {
+  if (options_.normaliser == "softmax_sink") {
+    sinks = register_parameter("sinks", at::zeros({shape.heads}));
+  }
+}
+
+// A sink of 0 is the paper's.
+bool EngineAttention::runs_untrained() const {
+  return parameters().size() == static_cast<size_t>(sinks.defined() ? 1 : 0);
+}
+
+CausalAlignment EngineAttention::causal_of(const AttentionCall& call) const {
+  if (call.causal == CausalAlignment::none || call.causal == options_.causal) return options_.causal;
+  if (options_.causal == CausalAlignment::none) return call.causal;
+  refuse("its causal order and that of the call must be aligned alike", "top left and bottom right",
+         "Leave one out.");
+}
+
+AttendOptions EngineAttention::options_of(const AttentionCall& call) const {
+  AttendOptions o;
+  o.scale = options_.scale;
+  o.softcap = options_.softcap;
+  o.functors = functors();
+  o.alibi_slopes = call.alibi_slopes;
+  o.relative_table = call.relative_table;
+  o.relative_grid = call.relative_grid;
+  o.bias = call.bias;
+  o.causal = causal_of(call);
+  const auto left = options_.window_left ? options_.window_left : options_.window;
+  const auto right = options_.window_right ? options_.window_right : options_.window;
+  const bool in_functors = options_.dilation > 1 || options_.global > 0;
+  if ((left || right) && !in_functors) o.window = AttendWindow{left, right};
+  o.key_lengths = call.key_lengths;
+  o.segments = call.segments;
+  o.blocks = call.blocks;
+  o.mask = call.mask;
+  o.normaliser = find_normaliser(options_.normaliser);
+  if (auto* sigmoid = std::get_if<Sigmoid>(&o.normaliser)) sigmoid->bias = options_.sigmoid_bias;
+  if (auto* sink = std::get_if<SoftmaxSink>(&o.normaliser)) sink->scores = sinks;
+  o.dropout_p = call.dropout_p;
+  o.seed = call.seed;
+  o.weights = call.weights;
+  return o;
+}
+
+std::shared_ptr<const AttendFunctors> EngineAttention::functors() const {
+  if (options_.dilation == 1 && options_.global == 0) return options_.alibi ? bound_with(All{}) : nullptr;
+  const AttendWindow window{options_.window_left ? options_.window_left : options_.window,
+                            options_.window_right ? options_.window_right : options_.window};
+  return bound_with((window_mask(window) & Dilated(static_cast<int32_t>(options_.dilation))) |
+                    Global(static_cast<int32_t>(options_.global)));
+}
+
+AttendResult EngineAttention::attend_with(const AttentionInput& in, const AttendOptions& options) const {
+  if (!in.call.packed) return attend(in.q, in.k, in.v, options);
+  return {attend_packed(in.q, in.k, in.v, in.call.packed->queries, in.call.packed->keys, options), {}, {}};
+}
+
+AttendChoice EngineAttention::choice_with(const AttentionInput& in, const AttendOptions& options) const {
+  return attend_choice(in.q, in.k, in.v, options);
+}
+
+AttendChoice EngineAttention::choice(const AttentionInput& input) {
+  AttentionInput prepared = input;
+  AttendOptions options = options_of(input.call);
+  prepare(prepared, options);
+  return choice_with(prepared, options);
+}
+
+AttentionOutput EngineAttention::run(const AttentionInput& input) {
+  AttentionInput prepared = input;
+  AttendOptions options = options_of(input.call);
+  prepare(prepared, options);
+  if (!asks_anything(input.call.observe)) {
+    const AttendResult result = attend_with(prepared, options);
+    return {result.out, result.weights, {}};
+  }
+  const auto [result, observed] =
+      attend_observed(prepared.q, prepared.k, prepared.v, options, input.call.observe);
+  return {result.out, result.weights, observed};
+}
+
+int64_t count_steps(int64_t low, int64_t high, int64_t i, int64_t step) {
+  if (high < low) return 0;
+  const int64_t first = low + (((i - low) % step) + step) % step;
+  return first > high ? 0 : (high - first) / step + 1;
+}
+
+int64_t EngineAttention::pairs(int64_t n, int64_t m) const {
+  const auto left = options_.window_left ? options_.window_left : options_.window;
+  const auto right = options_.window_right ? options_.window_right : options_.window;
+  const int64_t global = std::min(options_.global, m);
+  int64_t count = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    int64_t last = m - 1;
+    if (options_.causal == CausalAlignment::top_left) last = std::min(last, i);
+    if (options_.causal == CausalAlignment::bottom_right) last = std::min(last, i + m - n);
+    if (i < options_.global) {
+      count += std::max<int64_t>(last + 1, 0);
+      continue;
+    }
+    const int64_t low = left ? std::max<int64_t>(i - *left, 0) : 0,
+                  high = right ? std::min(last, i + *right) : last;
+    const int64_t globals = std::clamp<int64_t>(last + 1, 0, global);
+    count += count_steps(low, high, i, options_.dilation) + globals -
+             count_steps(low, std::min(high, globals - 1), i, options_.dilation);
+  }
+  return count;
+}
+
+AttentionCost EngineAttention::cost(int64_t n, int64_t m, int64_t d) const {
+  const bool sorted = options_.normaliser == "sparsemax" || options_.normaliser == "entmax15";
+  // Scores and weights of all pairs, or keys and values as the kernel reads them and a sum for each query.
+  const int64_t numbers = sorted ? 2 * n * m : 2 * m * d + n;
+  return {2 * d * pairs(n, m), numbers * kFloatBytes};
+}
+
+}  // namespace fovea::nn
