@@ -18,6 +18,7 @@
 #include "fovea/core/nearest.h"
 #include "fovea/io/tensors.h"
 #include "fovea/models/weights.h"
+#include "fovea/nn/attention/multi_head_attention.h"
 #include "fovea/nn/attention/registry.h"
 
 namespace fovea::cli {
@@ -35,7 +36,7 @@ constexpr Place kPlaces[] = {{"mask", &nn::AttentionCall::mask},
                              {"key_lengths", &nn::AttentionCall::key_lengths}};
 
 std::vector<std::string> input_names() {
-  std::vector<std::string> names = {"q", "k", "v"};
+  std::vector<std::string> names = {"q", "k", "v", "x", "context"};
   for (const auto& place : kPlaces) names.emplace_back(place.name);
   for (const char* pair : {"query_segments", "key_segments", "cu_seqlens_q", "cu_seqlens_k", "block_mask"}) {
     names.emplace_back(pair);
@@ -50,7 +51,8 @@ const at::Tensor& wanted(const io::TensorMap& tensors, const std::string& name, 
   for (const auto& [other, tensor] : tensors) names.push_back(other);
   throw data_error(
       file, fmt::format("the tensor '{}' is missing. {}", name,
-                        suggest_name(name, names, "Store q, k, v (B, H, T, D) and, if wanted, mask.")));
+                        suggest_name(name, names,
+                                     "Store q, k, v (B, H, T, D), or x (B, T, E), and, if wanted, mask.")));
 }
 
 void refuse_strangers(const io::TensorMap& tensors, const std::string& file) {
@@ -109,8 +111,26 @@ std::shared_ptr<nn::Attention> smallest(const nn::AttentionPlan& plan) {
   return plan.build(shape);
 }
 
+// Projections of rows, and the mechanism between them.
+nn::MultiHeadAttention make_host(const Call& call, const std::string& mechanism, int64_t width,
+                                 int64_t context_width) {
+  nn::MultiHeadAttentionOptions options;
+  options.embed_dim = width;
+  options.num_heads = call.get_int("--heads", 1).value_or(1);
+  options.kdim = options.vdim = context_width;
+  options.attention = mechanism;
+  return nn::MultiHeadAttention(options);
+}
+
+// With --heads, rows are projected too.
+std::vector<std::string> weight_names(const Call& call, const nn::AttentionPlan& plan) {
+  if (!call.has("--heads") && !plan.entry->traits.needs_x) return smallest(plan)->named_parameters().keys();
+  const int64_t heads = call.get_int("--heads", 1).value_or(1);
+  return make_host(call, *call.get("MECHANISM"), heads, heads)->named_parameters().keys();
+}
+
 int list_weights(const Call& call, const nn::AttentionPlan& plan) {
-  const auto names = smallest(plan)->named_parameters().keys();
+  const auto names = weight_names(call, plan);
   if (call.has("--json")) {
     print_json({{"weights", names}});
   } else if (names.empty()) {
@@ -121,7 +141,7 @@ int list_weights(const Call& call, const nn::AttentionPlan& plan) {
   return 0;
 }
 
-// Before anything is read.
+// Of q, k and v.
 void require_weights(const Call& call, const nn::AttentionPlan& plan) {
   const auto attention = smallest(plan);
   const auto names = attention->named_parameters().keys();
@@ -148,20 +168,42 @@ void load_parameters(const std::string& file, nn::Attention& attention) {
   models::load_state(attention, tensors);
 }
 
-// Shapes and types that do not fit are the file's fault, not the call's.
-at::Tensor attend_from(const Call& call, const nn::AttentionPlan& plan, const io::TensorMap& tensors,
-                       const std::string& file) {
+at::Tensor attend_operands(const Call& call, const nn::AttentionPlan& plan, const io::TensorMap& tensors,
+                           const std::string& file) {
   nn::AttentionInput input;
   input.q = wanted(tensors, "q", file);
   input.k = wanted(tensors, "k", file);
   input.v = wanted(tensors, "v", file);
+  const auto attention = plan.build(shape_of(input));
+  input.call = call_of(tensors, file, *attention);
+  if (const auto weights = call.get("--weights")) load_parameters(*weights, *attention);
+  if (input.q.is_floating_point()) attention->to(input.q.scalar_type());
+  attention->eval();
+  return attention->forward(input).out;
+}
+
+at::Tensor attend_rows(const Call& call, const io::TensorMap& tensors, const std::string& file) {
+  const at::Tensor& x = tensors.at("x");
+  const at::Tensor& context = tensors.contains("context") ? tensors.at("context") : x;
+  const auto width = [](const at::Tensor& t) { return t.dim() > 0 ? t.size(-1) : 0; };
+  if (tensors.contains("q") || tensors.contains("k") || tensors.contains("v")) {
+    throw data_error(file, "x stands in the place of q, k and v; found both. Leave one out.");
+  }
+  nn::MultiHeadAttention host = make_host(call, *call.get("MECHANISM"), width(x), width(context));
+  models::load_weights(*host, required(call, "--weights"));
+  if (x.is_floating_point()) host->to(x.scalar_type());
+  host->eval();
+  return host->forward(x, context, context, call_of(tensors, file, *host->attention)).out;
+}
+
+// Shapes and types that do not fit are the file's fault, not the call's.
+at::Tensor attend_from(const Call& call, const nn::AttentionPlan& plan, const io::TensorMap& tensors,
+                       const std::string& file) {
+  const bool rows = tensors.contains("x");
+  if (!rows) require_weights(call, plan);
+  if (rows) required(call, "--weights");
   try {
-    const auto attention = plan.build(shape_of(input));
-    input.call = call_of(tensors, file, *attention);
-    if (const auto weights = call.get("--weights")) load_parameters(*weights, *attention);
-    if (input.q.is_floating_point()) attention->to(input.q.scalar_type());
-    attention->eval();
-    return attention->forward(input).out;
+    return rows ? attend_rows(call, tensors, file) : attend_operands(call, plan, tensors, file);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::usage) throw;
     throw data_error(file, message_of(error));
@@ -172,7 +214,6 @@ int run_mechanism(const Call& call) {
   apply_device_and_threads(call);
   const nn::AttentionPlan plan = nn::parse_attention(*call.get("MECHANISM"));
   if (call.has("--list-weights")) return list_weights(call, plan);
-  require_weights(call, plan);
   const std::string input = required(call, "--input"), output = required(call, "--output");
   const io::TensorMap tensors = load_input(input);
   refuse_strangers(tensors, input);
@@ -189,7 +230,8 @@ int run_mechanism(const Call& call) {
 Command run_mechanism_command() {
   return {
       .name = "mechanism",
-      .help = "run an attention mechanism on q, k, v (B, H, T, D) and an optional mask (true = may attend)",
+      .help =
+          "run an attention mechanism on q, k, v (B, H, T, D), or on rows x (B, T, E) between projections",
       .example =
           "fovea run mechanism softmax:causal=true,window=256 --input qkv.safetensors --output "
           "out.safetensors",
@@ -198,9 +240,12 @@ Command run_mechanism_command() {
                              "shows its keys",
                      .required = true,
                      .names = [] { return names_of(nn::attention_entries()); }},
-                    tensors_flag("--input", "q, k, v and, if wanted, mask, bias, relative_table, ..."),
+                    tensors_flag("--input", "q, k, v, or x, and, if wanted, mask, bias, relative_table, ..."),
                     tensors_flag("--output", "where `out` goes"),
                     tensors_flag("--weights", "for mechanisms with parameters"),
+                    {.name = "--heads",
+                     .value = "N",
+                     .help = "heads that rows x are projected to (default: 1)"},
                     {.name = "--list-weights", .help = "print the names of the parameters and stop"},
                     threads_flag(),
                     device_flag(),

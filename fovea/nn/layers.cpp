@@ -43,6 +43,11 @@ at::Tensor LayerNormImpl::forward(const at::Tensor& x) {
   return out;
 }
 
+void LayerNormImpl::drop_bias() {
+  parameters_.erase("bias");
+  bias = at::Tensor();
+}
+
 at::Tensor DropoutImpl::forward(const at::Tensor& x) {
   if (!is_training() || options.p() == 0.0) return x;
   at::Tensor out = torch::nn::DropoutImpl::forward(x);

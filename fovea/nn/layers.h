@@ -44,6 +44,8 @@ class LayerNormImpl : public torch::nn::LayerNormImpl {
  public:
   using torch::nn::LayerNormImpl::LayerNormImpl;
   at::Tensor forward(const at::Tensor& x);
+  /// A weight alone, which Python's torch knows as bias=False and C++'s does not.
+  void drop_bias();
 };
 TORCH_MODULE(LayerNorm);
 

@@ -261,6 +261,38 @@ TEST(Run, MechanismTakesOptionsAndTensors) {
   EXPECT_FLOAT_EQ(result("additive:causal=true", {}, {"--weights", weights}), 4);
 }
 
+// Two rows of width 1, projected by q = 0, k = x, v = 2 x, then 3 out + 1: the mean of what is seen.
+TEST(Run, MechanismProjectsRows) {
+  const TemporaryFolder work;
+  const std::string in = (work / "in.safetensors").string(), out = (work / "out.safetensors").string(),
+                    weights = (work / "w.safetensors").string();
+  const std::map<std::string, FloatTensor> projections = {{"in_proj_weight", {{3, 1}, {0, 1, 2}}},
+                                                          {"in_proj_bias", {{3}, {0, 0, 0}}},
+                                                          {"out_proj.weight", {{1, 1}, {3}}},
+                                                          {"out_proj.bias", {{1}, {1}}}};
+  const auto run = [&](const std::string& mechanism, const std::map<std::string, FloatTensor>& tensors) {
+    write_tensors(in, tensors);
+    write_tensors(weights, projections);
+    return run_fovea({"run", "mechanism", mechanism, "--input", in, "--output", out, "--weights", weights});
+  };
+  const FloatTensor x = {{1, 2, 1}, {5, 7}}, context = {{1, 3, 1}, {1, 2, 6}};
+  ASSERT_EQ(run("softmax", {{"x", x}}).exit_code, 0);
+  EXPECT_FLOAT_EQ(read_tensors(out).at("out").values.at(0), 2 * 6 * 3 + 1);
+  ASSERT_EQ(run("softmax:causal=true", {{"x", x}}).exit_code, 0);
+  EXPECT_FLOAT_EQ(read_tensors(out).at("out").values.at(0), 2 * 5 * 3 + 1);
+  ASSERT_EQ(run("softmax", {{"x", x}, {"context", context}}).exit_code, 0);
+  EXPECT_FLOAT_EQ(read_tensors(out).at("out").values.at(1), 2 * 3 * 3 + 1);
+  const auto both = run("softmax", {{"x", x}, {"q", x}});
+  EXPECT_EQ(both.exit_code, 3);
+  EXPECT_TRUE(both.is_one_line_with({"x stands in the place of q, k and v"}));
+  const auto missing = run("additive", {{"x", x}});
+  EXPECT_EQ(missing.exit_code, 4);
+  EXPECT_TRUE(missing.is_one_line_with({"1 missing (attention.w)"})) << missing.err;
+  const auto names = run_fovea({"run", "mechanism", "additive", "--heads", "2", "--list-weights"}).out;
+  EXPECT_NE(names.find("in_proj_weight\n"), std::string::npos) << names;
+  EXPECT_NE(names.find("attention.w\n"), std::string::npos) << names;
+}
+
 TEST(Run, MechanismNamesWhatDoesNotFit) {
   const TemporaryFolder work;
   const std::string in = (work / "in.safetensors").string(), out = (work / "out.safetensors").string();

@@ -16,8 +16,8 @@ Attention::Attention(AttentionKind kind, const AttentionShape& shape)
   const auto& [heads, kv_heads, head_dim, value_dim, width] = shape_;
   if (heads < 1 || kv_heads < 1 || head_dim < 1 || value_dim < 1 || width < 0 || heads % kv_heads != 0) {
     refuse("heads and sizes must be at least 1, and the heads of keys divide those of queries",
-           "heads " + std::to_string(heads) + ", heads of keys " + std::to_string(kv_heads) + ", head sizes " +
-               std::to_string(head_dim) + " and " + std::to_string(value_dim),
+           "heads " + std::to_string(heads) + ", heads of keys " + std::to_string(kv_heads) +
+               ", head sizes " + std::to_string(head_dim) + " and " + std::to_string(value_dim),
            "Choose others.");
   }
   if (traits().needs_x && width < 1) {

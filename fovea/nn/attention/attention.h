@@ -115,8 +115,8 @@ class Attention : public torch::nn::Module {
   /// the mechanism needs x and shape.width is 0.
   Attention(AttentionKind kind, const AttentionShape& shape);
 
-  /// Throws fovea::Error (usage), before any work, where the call does not fit the traits or the shape, and as
-  /// the operators under it do. A query that may see no key gives 0; what it may not see has no influence.
+  /// Throws fovea::Error (usage), before any work, where the call does not fit the traits or the shape, and
+  /// as the operators under it do. A query that may see no key gives 0; what it may not see has no influence.
   AttentionOutput forward(const AttentionInput& input);
 
   /// n queries, m keys, head size d (values too).
@@ -136,7 +136,8 @@ class Attention : public torch::nn::Module {
   virtual AttentionOutput run(const AttentionInput& input) = 0;
 
   /// Throws fovea::Error (usage) in the mechanism's name.
-  [[noreturn]] void refuse(const std::string& rule, const std::string& found, const std::string& remedy) const;
+  [[noreturn]] void refuse(const std::string& rule, const std::string& found,
+                           const std::string& remedy) const;
 
  private:
   void check_operands(const AttentionInput& input) const;

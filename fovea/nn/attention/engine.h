@@ -43,8 +43,9 @@ void visit_scores(EngineOptions& o, Visitor& visit) {
 
 template <class Visitor>
 void visit_scale(EngineOptions& o, Visitor& visit) {
-  visit(OptionText{"scale", "s_ij = scale q_i . k_j; 1 / sqrt(D) when left out", "Vaswani et al. 2017, 3.2.1"},
-        o.scale, AnyNumber{});
+  visit(
+      OptionText{"scale", "s_ij = scale q_i . k_j; 1 / sqrt(D) when left out", "Vaswani et al. 2017, 3.2.1"},
+      o.scale, AnyNumber{});
 }
 
 template <class Visitor>
@@ -84,8 +85,8 @@ Choice<std::string> normaliser_choice();
 
 template <class Visitor>
 void visit_normaliser(EngineOptions& o, Visitor& visit) {
-  visit(OptionText{"normaliser", "how scores become weights, as the mechanisms of these names"},
-        o.normaliser, normaliser_choice());
+  visit(OptionText{"normaliser", "how scores become weights, as the mechanisms of these names"}, o.normaliser,
+        normaliser_choice());
   visit_sigmoid_bias(o, visit);
 }
 

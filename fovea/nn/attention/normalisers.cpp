@@ -29,10 +29,10 @@ AttentionEntry with_normaliser(AttentionText text, const char* normaliser, const
 }  // namespace
 
 AttentionEntry softmax_sink_attention() {
-  return with_normaliser({"softmax_sink", "out_i = sum_j exp(s_ij) / (exp(sink_h) + sum_l exp(s_il)) v_j",
-                          "Miller 2023, Attention is off by one; learned: gpt-oss (OpenAI 2025)", kSummed,
-                          "fused"},
-                         "softmax_sink", {});
+  return with_normaliser(
+      {"softmax_sink", "out_i = sum_j exp(s_ij) / (exp(sink_h) + sum_l exp(s_il)) v_j",
+       "Miller 2023, Attention is off by one; learned: gpt-oss (OpenAI 2025)", kSummed, "fused"},
+      "softmax_sink", {});
 }
 
 AttentionEntry sigmoid_attention() {

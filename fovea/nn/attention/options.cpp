@@ -93,8 +93,9 @@ void OptionReader::refuse_unknown() const {
     bool known = false;
     for (const auto& other : known_) known |= other == name;
     if (known) continue;
-    throw usage_error(where_, "the option '" + name + "' is unknown. " +
-                                  suggest_name(name, known_, "`fovea list mechanisms " + where_ + "` shows all."));
+    throw usage_error(where_,
+                      "the option '" + name + "' is unknown. " +
+                          suggest_name(name, known_, "`fovea list mechanisms " + where_ + "` shows all."));
   }
 }
 

@@ -16,11 +16,8 @@ SelfAttentionImpl::SelfAttentionImpl(const SelfAttentionOptions& options) : opti
   proj = register_module("proj", Linear(dim, dim));
   proj_drop = register_module("proj_drop", Dropout(options.proj_drop));
   attention = register_module(
-      "attention", hosted_attention(options.attention, {heads, heads, dim / heads, dim / heads, dim}));
-  if (attention->traits().needs_2d && !options.grid) {
-    throw usage_error("self_attention", "the mechanism needs positions in a grid of rows and columns",
-                      options.attention + " in a sequence", "Choose another mechanism.");
-  }
+      "attention",
+      hosted_attention(options.attention, {heads, heads, dim / heads, dim / heads, dim}, options.grid));
 }
 
 at::Tensor SelfAttentionImpl::forward(const at::Tensor& x) {

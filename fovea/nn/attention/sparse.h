@@ -1,8 +1,8 @@
 #pragma once
 #include "fovea/nn/attention/entry.h"
 
-// The two patterns of Generating long sequences with sparse transformers (Child et al. 2019), section 4.3, each
-// the union of what its two heads see (4.2, merged heads). Both are causal.
+// The two patterns of Generating long sequences with sparse transformers (Child et al. 2019), section 4.3,
+// each the union of what its two heads see (4.2, merged heads). Both are causal.
 
 namespace fovea::nn {
 
