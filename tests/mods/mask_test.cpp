@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fovea/core/random.h"
+#include "fovea/mods/fixed_blocks.h"
 #include "fovea/mods/score.h"
 #include "fovea/mods/tile_program.h"
 
@@ -79,6 +80,8 @@ TEST(Mask, CombinedOnesNeverSayWrong) {
   expect_cover_is_true((Window(3, 3) | Global(2)) & lengths(), false);
   expect_cover_is_true(Window(12, 0) & Dilated(3), false);
   expect_cover_is_true(!(segments() & !Causal()), false);
+  expect_cover_is_true(FixedBlocks(7, 2), false);
+  expect_cover_is_true(FixedBlocks(20, 1), false);
 }
 
 TEST(Mask, WindowIsInclusiveOnBothSides) {

@@ -153,6 +153,8 @@ TEST(Attention, RefusesWhatItDoesNotKnow) {
   refuses("additive:scale=2", "the option 'scale' is unknown");
   refuses("softmax:sigmoid_bias=1", "sigmoid_bias belongs to the normaliser sigmoid; found softmax");
   refuses("sparse_strided:global=1", "the option 'global' is unknown");
+  refuses("sparse_fixed:stride=4,summary=5", "summary must be at most stride; found 5 of 4");
+  refuses("bigbird:window=2", "window must be an odd number of blocks; found 2");
 }
 
 // Says no to all that an interface can ask.
@@ -226,6 +228,54 @@ TEST(Attention, RefusesShapesThatItIsNotBuiltFor) {
   });
 }
 
+TEST(Attention, RefusesWhatAMechanismCannot) {
+  const auto refuses = [](const std::string& text, const std::string& part, auto&& change) {
+    AttentionInput input = plain_input();
+    change(input);
+    expect_error(ErrorKind::usage, {part}, [&] {
+      parse_attention(text).build({2, 2, 4, 4, 8})->forward(input);
+    });
+  };
+  refuses("bigbird", "its blocks are its own", [](auto& in) {
+    in.call.blocks = AttendBlocks{at::ones({1, 1, 1, 1}, at::kBool), 64};
+  });
+  refuses("bigbird", "6 queries, 9 keys", [](auto& in) { in.k = in.v = at::zeros({1, 2, 9, 4}); });
+  const std::string projected = "longformer:global_projections=true";
+  refuses(projected, "the rows before projection", [](auto& in) { in.x = at::Tensor(); });
+  refuses(projected, "nor a bottom right causal order",
+          [](auto& in) { in.call.causal = CausalAlignment::bottom_right; });
+  refuses(projected, "without a matrix of weights", [](auto& in) { in.call.observe.entropy = true; });
+  refuses("additive", "without a matrix of weights", [](auto& in) { in.call.observe.entropy = true; });
+  expect_error(ErrorKind::usage, {"needs the rows before projection"}, [&] {
+    parse_attention(projected).build({2, 2, 4, 4});
+  });
+  expect_error(ErrorKind::usage, {"rank must be at most the head size; found 5 of 4"}, [] {
+    parse_attention("bilinear:rank=5").build({2, 2, 4, 4});
+  });
+}
+
+TEST(Attention, StartsAsTheScaledDotProduct) {
+  at::manual_seed(8);
+  Qkv t;
+  EXPECT_LT(difference(run("bilinear", t), run("softmax", t)), 1e-7);
+}
+
+// Several sequences behind each other: each as it is by itself, heads in the second dimension.
+TEST(Attention, RunsPackedSequences) {
+  at::manual_seed(9);
+  for (const char* text : {"softmax:causal=true", "cosine", "bilinear", "gaussian", "longformer:window=2"}) {
+    const auto attention = parse_attention(text).build({2, 2, 4, 4});
+    const at::Tensor rows = at::randn({11, 2, 4});
+    AttentionInput input;
+    input.q = input.k = input.v = rows;
+    input.call.packed = PackedOffsets{at::tensor({0, 4, 11}), at::tensor({0, 4, 11})};
+    const at::Tensor packed = attention->forward(input).out;
+    input.call.packed.reset();
+    input.q = input.k = input.v = rows.slice(0, 4).transpose(0, 1).unsqueeze(0);
+    EXPECT_LT(difference(packed.slice(0, 4), attention->forward(input).out[0].transpose(0, 1)), 1e-6) << text;
+  }
+}
+
 TEST(Attention, ObservesWhatItIsAsked) {
   at::manual_seed(5);
   AttentionInput input = plain_input();
@@ -239,16 +289,28 @@ TEST(Attention, ObservesWhatItIsAsked) {
   }
 }
 
+TEST(Attention, CostCountsPairsOfBlocks) {
+  at::manual_seed(7);
+  const auto attention = parse_attention("bigbird:block_size=3,random=2").build({2, 2, 1, 1});
+  AttentionInput input;
+  input.q = input.k = input.v = at::randn({1, 2, 37, 1}, at::kDouble);
+  input.call.weights = true;
+  const at::Tensor seen = attention->forward(input).weights > 0;
+  for (int64_t head = 0; head < 2; ++head) {
+    EXPECT_EQ(attention->cost(37, 37, 1).multiply_adds, 2 * seen[0][head].sum().item<int64_t>());
+  }
+}
+
 // Costs count the pairs that the formula has.
 TEST(Attention, CostCountsPairs) {
   at::manual_seed(6);
   const int64_t n = 37, m = 41;
   Qkv t;
   t.q = at::randn({1, 1, n, 1}, at::kDouble), t.k = t.v = at::randn({1, 1, m, 1}, at::kDouble);
-  for (const char* text :
-       {"softmax", "softmax:causal=true", "softmax:causal=bottom_right", "local:window=3",
-        "softmax:window_left=5,causal=true", "longformer:window=6,global=3,dilation=2",
-        "longformer:window=6,global=3,dilation=3,causal=true", "sparse_strided:stride=7"}) {
+  for (const char* text : {"softmax", "softmax:causal=true", "softmax:causal=bottom_right", "local:window=3",
+                           "softmax:window_left=5,causal=true", "longformer:window=6,global=3,dilation=2",
+                           "longformer:window=6,global=3,dilation=3,causal=true", "sparse_strided:stride=7",
+                           "sparse_fixed:stride=7,summary=3"}) {
     const auto attention = parse_attention(text).build({1, 1, 1, 1});
     AttentionInput input;
     input.q = t.q, input.k = t.k, input.v = t.v;

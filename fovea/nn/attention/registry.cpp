@@ -3,7 +3,12 @@
 #include "fovea/core/error.h"
 #include "fovea/core/nearest.h"
 #include "fovea/nn/attention/additive.h"
+#include "fovea/nn/attention/bigbird.h"
+#include "fovea/nn/attention/bilinear.h"
+#include "fovea/nn/attention/cosine.h"
+#include "fovea/nn/attention/gaussian.h"
 #include "fovea/nn/attention/local.h"
+#include "fovea/nn/attention/local_p.h"
 #include "fovea/nn/attention/longformer.h"
 #include "fovea/nn/attention/normalisers.h"
 #include "fovea/nn/attention/scaled_dot.h"
@@ -12,10 +17,14 @@
 namespace fovea::nn {
 
 const std::vector<AttentionEntry>& attention_entries() {
-  static const std::vector<AttentionEntry> entries = {
-      softmax_attention(),    dot_attention(),           additive_attention(), softmax_sink_attention(),
-      sigmoid_attention(),    sparsemax_attention(),     entmax_attention(),   local_attention(),
-      longformer_attention(), sparse_strided_attention()};
+  static const std::vector<AttentionEntry> entries = {softmax_attention(),      dot_attention(),
+                                                      cosine_attention(),       additive_attention(),
+                                                      bilinear_attention(),     gaussian_attention(),
+                                                      softmax_sink_attention(), sigmoid_attention(),
+                                                      sparsemax_attention(),    entmax_attention(),
+                                                      local_attention(),        local_p_attention(),
+                                                      longformer_attention(),   sparse_strided_attention(),
+                                                      sparse_fixed_attention(), bigbird_attention()};
   return entries;
 }
 

@@ -9,4 +9,7 @@ namespace fovea::nn {
 /// 0 <= i - j <= stride, or stride divides i - j >= 0.
 AttentionEntry sparse_strided_attention();
 
+/// The query's own block of `stride` positions, and the last `summary` of every block before.
+AttentionEntry sparse_fixed_attention();
+
 }  // namespace fovea::nn

@@ -1,0 +1,31 @@
+#include "fovea/nn/attention/cosine.h"
+
+#include <ATen/ops/full.h>
+
+#include <cmath>
+#include <utility>
+
+namespace fovea::nn {
+
+CosineAttention::CosineAttention(AttentionKind kind, const AttentionShape& shape,
+                                 const CosineOptions& options)
+    : EngineAttention(std::move(kind), shape, options), start_(options.start) {
+  if (options.learned) {
+    logit_scale = register_parameter("logit_scale", at::full({shape.heads, 1, 1}, std::log(start_)));
+  }
+}
+
+void CosineAttention::prepare(AttentionInput&, AttendOptions& options) const {
+  Cosine cosine{start_};
+  if (logit_scale.defined()) cosine.scale = logit_scale.clamp_max(std::log(100.0)).exp().flatten();
+  options.similarity = cosine;
+}
+
+AttentionEntry cosine_attention() {
+  return attention_entry<CosineAttention>(
+      {"cosine", "out_i = sum_j softmax_j(scale_h q_i . k_j / (|q_i| |k_j|)) v_j",
+       "Liu et al. 2022, Swin Transformer V2, 3.3", "O(N M D) time, O(N + M) memory", "decode, fused"},
+      {}, CosineOptions{});
+}
+
+}  // namespace fovea::nn

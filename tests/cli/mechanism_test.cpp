@@ -1,0 +1,149 @@
+// What `fovea run mechanism` and `fovea list mechanisms` give.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "fixtures.h"
+
+namespace fovea::cli_test {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(Run, MechanismIsAttention) {
+  const TemporaryFolder work;
+  // Two queries over two keys; the first may see only the first key, whose value comes through whole.
+  write_tensors(work / "in.safetensors", {{"q", {{1, 1, 2, 1}, {1, 1}}},
+                                          {"k", {{1, 1, 2, 1}, {0, std::log(3.0F)}}},
+                                          {"v", {{1, 1, 2, 1}, {4, 8}}}});
+  const std::string out = (work / "out.safetensors").string();
+  const auto plain = run_fovea({"run", "mechanism", "softmax:causal=true", "--input",
+                                (work / "in.safetensors").string(), "--output", out});
+  ASSERT_EQ(plain.exit_code, 0) << plain.err;
+  const auto values = read_tensors(out).at("out").values;
+  EXPECT_FLOAT_EQ(values[0], 4);
+  EXPECT_NEAR(values[1], (4 * 1 + 8 * 3) / 4.0, 1e-5);
+}
+
+// One query over three keys of equal score, whose values tell how many are seen.
+TEST(Run, MechanismTakesOptionsAndTensors) {
+  const TemporaryFolder work;
+  const std::string in = (work / "in.safetensors").string(), out = (work / "out.safetensors").string();
+  const auto result = [&](const std::string& mechanism, std::map<std::string, FloatTensor> tensors,
+                          const std::vector<std::string>& more = {}) {
+    tensors["q"] = {{1, 1, 1, 1}, {0}};
+    tensors["k"] = {{1, 1, 3, 1}, {0, 0, 0}};
+    tensors["v"] = {{1, 1, 3, 1}, {4, 8, 12}};
+    write_tensors(in, tensors);
+    std::vector<std::string> words = {"run", "mechanism", mechanism, "--input", in, "--output", out};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto ended = run_fovea(words);
+    EXPECT_EQ(ended.exit_code, 0) << ended.err;
+    return read_tensors(out).at("out").values.at(0);
+  };
+  EXPECT_FLOAT_EQ(result("softmax", {}), 8);
+  EXPECT_FLOAT_EQ(result("softmax:causal=bottom_right,window_right=1", {}), 6);
+  EXPECT_FLOAT_EQ(result("local:window=1", {}), 6);
+  EXPECT_FLOAT_EQ(result("sigmoid:sigmoid_bias=0,softcap=30", {}), 12);
+  EXPECT_FLOAT_EQ(result("softmax_sink", {}), 6);
+  EXPECT_NEAR(result("softmax", {{"bias", {{1, 3}, {0, 0, std::log(2.0F)}}}}), (4 + 8 + 2 * 12) / 4.0, 1e-5);
+  const std::string weights = (work / "w.safetensors").string();
+  write_tensors(weights, {{"sinks", {{1}, {std::log(3.0F)}}}});
+  EXPECT_NEAR(result("softmax_sink", {}, {"--weights", weights}), 4, 1e-5);
+  write_tensors(weights, {{"w", {{1}, {2}}}});
+  EXPECT_FLOAT_EQ(result("additive:causal=true", {}, {"--weights", weights}), 4);
+}
+
+// Two rows of width 1, projected by q = 0, k = x, v = 2 x, then 3 out + 1: the mean of what is seen.
+TEST(Run, MechanismProjectsRows) {
+  const TemporaryFolder work;
+  const std::string in = (work / "in.safetensors").string(), out = (work / "out.safetensors").string(),
+                    weights = (work / "w.safetensors").string();
+  const std::map<std::string, FloatTensor> projections = {{"in_proj_weight", {{3, 1}, {0, 1, 2}}},
+                                                          {"in_proj_bias", {{3}, {0, 0, 0}}},
+                                                          {"out_proj.weight", {{1, 1}, {3}}},
+                                                          {"out_proj.bias", {{1}, {1}}}};
+  const auto run = [&](const std::string& mechanism, const std::map<std::string, FloatTensor>& tensors) {
+    write_tensors(in, tensors);
+    write_tensors(weights, projections);
+    return run_fovea({"run", "mechanism", mechanism, "--input", in, "--output", out, "--weights", weights});
+  };
+  const FloatTensor x = {{1, 2, 1}, {5, 7}}, context = {{1, 3, 1}, {1, 2, 6}};
+  ASSERT_EQ(run("softmax", {{"x", x}}).exit_code, 0);
+  EXPECT_FLOAT_EQ(read_tensors(out).at("out").values.at(0), 2 * 6 * 3 + 1);
+  ASSERT_EQ(run("softmax:causal=true", {{"x", x}}).exit_code, 0);
+  EXPECT_FLOAT_EQ(read_tensors(out).at("out").values.at(0), 2 * 5 * 3 + 1);
+  ASSERT_EQ(run("softmax", {{"x", x}, {"context", context}}).exit_code, 0);
+  EXPECT_FLOAT_EQ(read_tensors(out).at("out").values.at(1), 2 * 3 * 3 + 1);
+  const auto both = run("softmax", {{"x", x}, {"q", x}});
+  EXPECT_EQ(both.exit_code, 3);
+  EXPECT_TRUE(both.is_one_line_with({"x stands in the place of q, k and v"}));
+  const auto missing = run("additive", {{"x", x}});
+  EXPECT_EQ(missing.exit_code, 4);
+  EXPECT_TRUE(missing.is_one_line_with({"1 missing (attention.w)"})) << missing.err;
+  const auto names = run_fovea({"run", "mechanism", "additive", "--heads", "2", "--list-weights"}).out;
+  EXPECT_NE(names.find("in_proj_weight\n"), std::string::npos) << names;
+  EXPECT_NE(names.find("attention.w\n"), std::string::npos) << names;
+}
+
+TEST(Run, MechanismNamesWhatDoesNotFit) {
+  const TemporaryFolder work;
+  const std::string in = (work / "in.safetensors").string(), out = (work / "out.safetensors").string();
+  const FloatTensor one = {{1, 1, 1, 1}, {0}};
+  const auto expect = [&](const std::string& mechanism, const std::map<std::string, FloatTensor>& more,
+                          int code, const std::string& part) {
+    std::map<std::string, FloatTensor> tensors = {{"q", one}, {"k", one}, {"v", one}};
+    tensors.insert(more.begin(), more.end());
+    write_tensors(in, tensors);
+    const auto ended = run_fovea({"run", "mechanism", mechanism, "--input", in, "--output", out});
+    EXPECT_EQ(ended.exit_code, code) << ended.err;
+    EXPECT_TRUE(ended.is_one_line_with({part})) << ended.err;
+    EXPECT_FALSE(fs::exists(out));
+  };
+  expect("softmax", {{"mas", one}}, 3, "Did you mean 'mask'?");
+  expect("softmax", {{"bias", {{2, 2}, {0, 0, 0, 0}}}}, 3, "broadcastable");
+  expect("softmax", {{"query_segments", one}}, 3, "'key_segments' is missing");
+  expect("softmax:block=2", {}, 3, "block_mask and the option block go together");
+  expect("additive", {}, 2, "'additive' has the parameter w");
+  expect("softmax:window=x", {}, 2, "window must be a whole number");
+}
+
+TEST(List, MechanismsSayWhatTheyAreAndCost) {
+  const auto listed = run_fovea({"list", "mechanisms", "--json"}).json()["mechanisms"];
+  ASSERT_GT(listed.size(), 5u);
+  for (const auto& row : listed) {
+    for (const char* key : {"name", "summary", "cost", "path", "source"}) {
+      EXPECT_FALSE(row[key].get<std::string>().empty()) << row << key;
+    }
+  }
+  const auto text = run_fovea({"list", "mechanisms"}).out;
+  EXPECT_NE(text.find("path: decode, fused"), std::string::npos) << text;
+  const auto options = run_fovea({"list", "options"}).out;
+  EXPECT_NE(options.find("value: false, true, bottom_right or top_left; "), std::string::npos) << options;
+  const auto one = run_fovea({"list", "mechanisms", "longformer"}).out;
+  EXPECT_NE(one.find("causal: yes; cross: yes"), std::string::npos) << one;
+  EXPECT_NE(one.find("value: a whole number from 0; default: 256"), std::string::npos) << one;
+  EXPECT_EQ(one.find("softmax_sink  "), std::string::npos) << one;
+  const auto row = run_fovea({"list", "mechanisms", "local", "--json"}).json()["mechanisms"];
+  ASSERT_EQ(row.size(), 1u);
+  EXPECT_EQ(row[0]["exact"], false);
+  EXPECT_FALSE(row[0]["options"].empty());
+  EXPECT_TRUE(run_fovea({"list", "mechanisms", "lokal"}).is_one_line_with({"Did you mean 'local'"}));
+  EXPECT_TRUE(run_fovea({"list", "models", "local"}).is_one_line_with({"only mechanisms"}));
+}
+
+TEST(Run, ListWeightsNamesThem) {
+  EXPECT_EQ(run_fovea({"run", "mechanism", "additive", "--list-weights"}).out, "w\n");
+  const auto sink = run_fovea({"run", "mechanism", "softmax_sink", "--list-weights", "--json"});
+  EXPECT_EQ(sink.json()["weights"], std::vector<std::string>{"sinks"});
+}
+
+TEST(Run, AMechanismWithoutWeightsSaysSo) {
+  const auto ended = run_fovea({"run", "mechanism", "softmax", "--list-weights"});
+  EXPECT_EQ(ended.exit_code, 0);
+  EXPECT_EQ(ended.out, "");
+  EXPECT_TRUE(ended.is_one_line_with({"'softmax' has no weights"}));
+}
+
+}  // namespace
+}  // namespace fovea::cli_test
