@@ -1,0 +1,80 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <ostream>
+#include <string>
+#include <variant>
+#include <vector>
+
+// A mechanism joins the suite by one row, which says of each of the six proofs what shows it, or why it does
+// not apply: against its formula with gradients, gradcheck, an exact limit, no influence of what is hidden,
+// the field's own implementation, the law of its cost.
+
+namespace fovea::proofs {
+
+/// Why a proof does not apply.
+struct Reason {
+  std::string text;
+};
+
+/// What a formula is given, in float64: operands with as many heads of keys as of queries, the mechanism's
+/// parameters, and what the call lets see, boolean (B, 1, N, M).
+struct Operands {
+  at::Tensor q, k, v, x;
+  std::map<std::string, at::Tensor> parameters;
+  at::Tensor seen;
+  /// (B): keys of each batch entry.
+  at::Tensor lengths;
+
+  int64_t queries() const { return q.size(2); }
+  int64_t keys() const { return k.size(2); }
+  at::Tensor parameter(const std::string& name) const { return parameters.at(name); }
+  /// Positions (N, 1) and (M).
+  at::Tensor i() const { return at::arange(queries()).unsqueeze(1); }
+  at::Tensor j() const { return at::arange(keys()); }
+};
+
+/// (B, H, N, Dv), written from the paper, without the library.
+using Formula = std::function<at::Tensor(const Operands& operands)>;
+
+/// Where the mechanism equals another.
+struct Limit {
+  std::string text, equal_to;
+  double within = 1e-12;
+  /// What operands or parameters must be for it.
+  std::function<void(Operands&)> where = {};
+};
+
+/// The implementation of the field, and the test of the same weights beside it.
+struct Peer {
+  std::string test;
+};
+
+/// Products and time over N grow with this exponent; the mechanism as it is for so many positions.
+struct CostLaw {
+  double exponent;
+  std::function<std::string(int64_t n)> text;
+};
+
+struct ProofRow {
+  /// As users write it.
+  std::string text;
+  Formula formula;
+  std::variant<Limit, Reason> limit;
+  std::variant<Peer, Reason> peer;
+  std::variant<CostLaw, Reason> cost;
+  /// Rows that q, k and v were projected from are wanted.
+  bool rows = false;
+  /// As many heads of keys as of queries.
+  bool equal_heads = false;
+};
+
+inline void PrintTo(const ProofRow& row, std::ostream* out) { *out << row.text; }
+
+/// All rows, in the order of the registry.
+const std::vector<ProofRow>& proof_rows();
+
+}  // namespace fovea::proofs

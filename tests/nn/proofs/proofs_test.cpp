@@ -1,0 +1,346 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <time.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "fovea/nn/attention/registry.h"
+#include "tests/nn/proofs/proof.h"
+
+namespace fovea::proofs {
+namespace {
+
+constexpr int64_t kBatch = 2, kHeads = 2, kSize = 4, kWidth = 6;
+
+/// One call, as a mechanism and as its formula are given it.
+struct Call {
+  int64_t queries, keys, kv_heads = kHeads;
+  bool causal = false, lengths = false, strided = false;
+  at::ScalarType type = at::kDouble;
+
+  std::string text() const {
+    return std::to_string(queries) + " x " + std::to_string(keys) + (kv_heads < kHeads ? " grouped" : "") +
+           (causal ? " causal" : "") + (lengths ? " lengths" : "") + (strided ? " strided" : "") + ' ' +
+           at::toString(type);
+  }
+};
+
+using Tensors = std::vector<at::Tensor>;
+
+// A mechanism between operands that learn.
+class Bench {
+ public:
+  Bench(const ProofRow& row, const std::string& text, const Call& call) : row_(row), call_(call) {
+    const auto options = at::TensorOptions().dtype(at::kDouble);
+    const auto draw = [&](int64_t heads, int64_t length) {
+      // Numbers of float32, which both computations get.
+      const at::Tensor t = at::randn({kBatch, heads, length, kSize}).to(options);
+      return call.strided ? t.transpose(1, 2).contiguous().transpose(1, 2) : t;
+    };
+    operands.q = draw(kHeads, call.queries);
+    operands.k = draw(call.kv_heads, call.keys), operands.v = draw(call.kv_heads, call.keys);
+    if (row.rows) operands.x = at::randn({kBatch, call.queries, kWidth}).to(options);
+    operands.lengths = at::full({kBatch}, call.keys);
+    if (call.lengths) operands.lengths[1] = std::max<int64_t>(call.keys / 2, 1);
+    attention = nn::parse_attention(text).build({kHeads, call.kv_heads, kSize, kSize, row.rows ? kWidth : 0});
+    for (const auto& item : attention->named_parameters()) {
+      const torch::NoGradGuard no_grad;
+      item.value().add_(at::randn_like(item.value()) * 0.3);
+    }
+    attention->to(call.type);
+    for (const auto& item : attention->named_parameters()) {
+      operands.parameters[item.key()] = item.value().detach().to(at::kDouble, false, /*copy=*/true);
+    }
+  }
+
+  /// The mechanism's result, then its gradients by q, k, v, x and parameters.
+  Tensors run() {
+    give_parameters();
+    nn::AttentionInput input;
+    Tensors leaves;
+    const auto leaf = [&](const at::Tensor& t) {
+      if (!t.defined()) return at::Tensor();
+      leaves.push_back(t.detach().to(call_.type).requires_grad_());
+      return leaves.back();
+    };
+    input.q = leaf(operands.q), input.k = leaf(operands.k), input.v = leaf(operands.v);
+    input.x = leaf(operands.x);
+    for (const auto& p : attention->parameters()) leaves.push_back(p);
+    if (call_.causal) input.call.causal = CausalAlignment::top_left;
+    if (call_.lengths) input.call.key_lengths = operands.lengths;
+    return with_gradients(attention->forward(input).out, leaves);
+  }
+
+  /// The same of the formula.
+  Tensors define() const {
+    Operands own = operands;
+    Tensors leaves;
+    for (at::Tensor* t : {&own.q, &own.k, &own.v, &own.x}) {
+      if (!t->defined()) continue;
+      leaves.push_back(t->detach().requires_grad_());
+      *t = leaves.back();
+    }
+    for (const auto& item : attention->named_parameters()) {
+      at::Tensor& p = own.parameters.at(item.key());
+      p = p.detach().requires_grad_();
+      leaves.push_back(p);
+    }
+    own.k = own.k.repeat_interleave(kHeads / call_.kv_heads, 1);
+    own.v = own.v.repeat_interleave(kHeads / call_.kv_heads, 1);
+    own.seen = own.j() < operands.lengths.view({kBatch, 1, 1, 1});
+    if (call_.causal) own.seen = own.seen & (own.j() <= own.i());
+    own.seen = own.seen.expand({kBatch, 1, call_.queries, call_.keys});
+    return with_gradients(row_.formula(own), leaves);
+  }
+
+  Operands operands;
+  std::shared_ptr<nn::Attention> attention;
+
+ private:
+  void give_parameters() {
+    const torch::NoGradGuard no_grad;
+    for (const auto& item : attention->named_parameters()) item.value().copy_(operands.parameter(item.key()));
+  }
+
+  // By a sum with weights that are the same for every run.
+  static Tensors with_gradients(const at::Tensor& out, const Tensors& leaves) {
+    const at::Tensor seen =
+        at::arange(out.numel(), at::kDouble).add(1).mul(0.7).cos().view_as(out).to(out.scalar_type());
+    Tensors results = {out.detach()};
+    const auto gradients = torch::autograd::grad({(out * seen).sum()}, leaves, {}, std::nullopt, false,
+                                                 /*allow_unused=*/true);
+    for (size_t i = 0; i < leaves.size(); ++i) {
+      results.push_back(gradients[i].defined() ? gradients[i] : at::zeros_like(leaves[i]));
+    }
+    return results;
+  }
+
+  const ProofRow& row_;
+  Call call_;
+};
+
+// max |a - b| / max(|b|, 1), whose sums are of the size of 1.
+double error(const at::Tensor& a, const at::Tensor& b) {
+  if (b.numel() == 0) return 0.0;
+  const at::Tensor wide = b.to(at::kDouble);
+  return (a.to(at::kDouble) - wide).abs().max().item<double>() /
+         std::max(wide.abs().max().item<double>(), 1.0);
+}
+
+void expect_near(const Tensors& found, const Tensors& expected, double within, const std::string& what) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_LT(error(found[i], expected[i]), within) << what << ", " << (i == 0 ? "out" : "gradient ") << i;
+  }
+}
+
+double rounding(at::ScalarType type) { return type == at::kDouble ? 1e-11 : 2e-5; }
+
+class Proof : public testing::TestWithParam<ProofRow> {
+ protected:
+  static const nn::AttentionTraits& traits() { return plan().entry->traits; }
+  static nn::AttentionPlan plan() { return nn::parse_attention(GetParam().text); }
+
+  static void expect_formula(const Call& call) {
+    at::manual_seed(call.queries * 1000 + call.keys);
+    Bench bench(GetParam(), GetParam().text, call);
+    expect_near(bench.run(), bench.define(), rounding(call.type), call.text());
+  }
+};
+
+TEST_P(Proof, EqualsItsFormula) {
+  for (const int64_t n : {1, 15, 16, 17, 63, 64, 100, 257}) {
+    for (const auto type : {at::kDouble, at::kFloat}) {
+      Call call{n, n};
+      call.type = type;
+      expect_formula(call);
+      call.causal = call.lengths = call.strided = true;
+      expect_formula(call);
+    }
+  }
+  if (traits().supports_cross && !GetParam().rows) {
+    for (const auto type : {at::kDouble, at::kFloat}) {
+      Call call{19, 34};
+      call.type = type;
+      expect_formula(call);
+      call.lengths = true;
+      expect_formula(call);
+    }
+  }
+  if (!GetParam().equal_heads) {
+    Call call{33, 33, 1};
+    expect_formula(call);
+    call.type = at::kFloat;
+    expect_formula(call);
+  }
+}
+
+TEST_P(Proof, NothingGivesNothing) {
+  Bench bench(GetParam(), GetParam().text, {0, 0});
+  const Tensors results = bench.run();
+  EXPECT_EQ(results[0].sizes(), (std::vector<int64_t>{kBatch, kHeads, 0, kSize}));
+  for (const auto& t : results) EXPECT_TRUE(at::isfinite(t).all().item<bool>());
+}
+
+// Along random directions, of every operand and parameter at once.
+TEST_P(Proof, GradientsAreSlopes) {
+  at::manual_seed(11);
+  Call call{6, 6};
+  call.causal = true;
+  Bench bench(GetParam(), GetParam().text, call);
+  const Tensors at_point = bench.run();
+  std::vector<at::Tensor*> places = {&bench.operands.q, &bench.operands.k, &bench.operands.v};
+  if (bench.operands.x.defined()) places.push_back(&bench.operands.x);
+  for (const auto& item : bench.attention->named_parameters()) {
+    places.push_back(&bench.operands.parameters.at(item.key()));
+  }
+  ASSERT_EQ(places.size() + 1, at_point.size());
+  const at::Tensor seen =
+      at::arange(at_point[0].numel(), at::kDouble).add(1).mul(0.7).cos().view_as(at_point[0]);
+  for (size_t i = 0; i < places.size(); ++i) {
+    constexpr double kStep = 1e-6;
+    const at::Tensor point = *places[i], direction = at::randn_like(point);
+    const auto value = [&](double step) {
+      *places[i] = point + direction * step;
+      return (bench.run()[0] * seen).sum().item<double>();
+    };
+    const double slope = (value(kStep) - value(-kStep)) / (2 * kStep);
+    *places[i] = point;
+    EXPECT_NEAR((at_point[i + 1] * direction).sum().item<double>(), slope,
+                1e-7 * std::max(1.0, std::abs(slope)))
+        << "operand " << i;
+  }
+}
+
+TEST_P(Proof, EqualsAnotherInItsLimit) {
+  const auto* limit = std::get_if<Limit>(&GetParam().limit);
+  if (!limit) {
+    ASSERT_FALSE(std::get<Reason>(GetParam().limit).text.empty());
+    return;
+  }
+  at::manual_seed(12);
+  Bench bench(GetParam(), limit->text, {33, 33}), other(GetParam(), limit->equal_to, {33, 33});
+  const torch::NoGradGuard no_grad;
+  if (limit->where) limit->where(bench.operands);
+  other.operands.q = bench.operands.q, other.operands.k = bench.operands.k;
+  other.operands.v = bench.operands.v, other.operands.x = bench.operands.x;
+  const at::AutoGradMode grad(true);
+  EXPECT_LT(error(bench.run()[0], other.run()[0]), limit->within);
+}
+
+// Of the second batch entry half the keys are hidden: what they hold changes nothing.
+TEST_P(Proof, HiddenKeysHaveNoInfluence) {
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    at::manual_seed(13);
+    Call call{34, 34};
+    call.lengths = true, call.type = type;
+    Bench bench(GetParam(), GetParam().text, call);
+    const Tensors before = bench.run();
+    for (at::Tensor* t : {&bench.operands.k, &bench.operands.v}) {
+      t->select(0, 1).slice(1, 17).fill_(std::numeric_limits<double>::quiet_NaN());
+    }
+    expect_near(bench.run(), before, rounding(type), "NaN");
+    // Zero keys: zeros, and no gradient.
+    bench.operands.lengths[1] = 0;
+    const Tensors blind = bench.run();
+    EXPECT_EQ(blind[0].select(0, 1).abs().max().item<double>(), 0.0);
+    for (size_t i = 0; i < blind.size(); ++i) {
+      EXPECT_TRUE(at::isfinite(blind[i]).all().item<bool>()) << i;
+      if (i >= 1 && i <= 3) {
+        EXPECT_EQ(blind[i].select(0, 1).abs().max().item<double>(), 0.0) << i;
+      }
+    }
+  }
+}
+
+TEST_P(Proof, HasAPeerOrSaysWhyNot) {
+  const auto* peer = std::get_if<Peer>(&GetParam().peer);
+  EXPECT_FALSE((peer ? peer->test : std::get<Reason>(GetParam().peer).text).empty());
+}
+
+// The slope of log y over log x by least squares.
+double fitted_exponent(const std::vector<double>& x, const std::vector<double>& y) {
+  double mx = 0, my = 0, top = 0, bottom = 0;
+  const auto n = static_cast<double>(x.size());
+  for (size_t i = 0; i < x.size(); ++i) mx += std::log(x[i]) / n, my += std::log(y[i]) / n;
+  for (size_t i = 0; i < x.size(); ++i) {
+    top += (std::log(x[i]) - mx) * (std::log(y[i]) - my);
+    bottom += (std::log(x[i]) - mx) * (std::log(x[i]) - mx);
+  }
+  return top / bottom;
+}
+
+TEST_P(Proof, ProductsGrowAsItsPaperSays) {
+  const auto* law = std::get_if<CostLaw>(&GetParam().cost);
+  if (!law) {
+    ASSERT_FALSE(std::get<Reason>(GetParam().cost).text.empty());
+    return;
+  }
+  std::vector<double> lengths, products;
+  for (int64_t n = 1024; n <= 32768; n *= 2) {
+    const auto attention = nn::parse_attention(law->text(n)).build({1, 1, 16, 16, kWidth});
+    lengths.push_back(static_cast<double>(n));
+    products.push_back(static_cast<double>(attention->cost(n, n, 16).multiply_adds));
+  }
+  EXPECT_NEAR(fitted_exponent(lengths, products), law->exponent, 0.06);
+}
+
+// Of the processor, which others may share.
+double seconds_of_thread() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+// Where time is spent in what cost() counts. Between two lengths far apart: what else the machine does, and a
+// window's tiles, which are counted whole, matter little.
+TEST_P(Proof, TimeGrowsAsItsProducts) {
+  const auto* law = std::get_if<CostLaw>(&GetParam().cost);
+  if (!law || law->exponent == 1.5) return;  // those kernels walk every tile that holds a pair
+  const torch::NoGradGuard no_grad;
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  std::vector<double> lengths, seconds;
+  const int64_t shortest = law->exponent > 1.0 ? 1024 : 4096;
+  for (int64_t n = shortest; n <= 8 * shortest; n *= 8) {
+    const auto attention = nn::parse_attention(law->text(n)).build({1, 1, 16, 16, kWidth});
+    nn::AttentionInput input;
+    input.q = at::randn({1, 1, n, 16}), input.k = at::randn({1, 1, n, 16}),
+    input.v = at::randn({1, 1, n, 16});
+    double best = std::numeric_limits<double>::infinity();
+    for (int run = 0; run < 7; ++run) {
+      const double start = seconds_of_thread();
+      attention->forward(input);
+      best = std::min(best, seconds_of_thread() - start);
+    }
+    lengths.push_back(static_cast<double>(n));
+    seconds.push_back(best);
+  }
+  at::set_num_threads(threads);
+  EXPECT_NEAR(fitted_exponent(lengths, seconds), law->exponent, 0.4);
+}
+
+std::string name_of(const testing::TestParamInfo<ProofRow>& info) {
+  std::string name;
+  for (const char c : info.param.text) name += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, Proof, testing::ValuesIn(proof_rows()), name_of);
+
+TEST(Proofs, EveryMechanismHasARow) {
+  std::set<std::string> proved;
+  for (const auto& row : proof_rows()) proved.insert(nn::parse_attention(row.text).entry->name);
+  for (const auto& entry : nn::attention_entries()) EXPECT_TRUE(proved.contains(entry.name)) << entry.name;
+}
+
+}  // namespace
+}  // namespace fovea::proofs
