@@ -47,6 +47,13 @@ int64_t BigBirdAttention::pairs(int64_t n, int64_t) const {
   return pairs;
 }
 
+AttentionCost BigBirdAttention::cost(int64_t n, int64_t m, int64_t d) const {
+  AttentionCost cost = EngineAttention::cost(n, m, d);
+  const int64_t blocks = (n + pattern_.size - 1) / pattern_.size;
+  cost.bytes += blocks * blocks;
+  return cost;
+}
+
 AttentionEntry bigbird_attention() {
   return attention_entry<BigBirdAttention>(
       {"bigbird", "softmax over blocks of keys: near ones, global ones, some at random",

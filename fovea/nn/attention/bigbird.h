@@ -33,6 +33,8 @@ struct BigBirdOptions : EngineOptions {
 class BigBirdAttention : public EngineAttention {
  public:
   BigBirdAttention(AttentionKind kind, const AttentionShape& shape, const BigBirdOptions& options);
+  /// With a byte for each pair of blocks.
+  AttentionCost cost(int64_t n, int64_t m, int64_t d) const override;
 
  protected:
   void prepare(AttentionInput& input, AttendOptions& options) const override;

@@ -21,10 +21,16 @@ void CosineAttention::prepare(AttentionInput&, AttendOptions& options) const {
   options.similarity = cosine;
 }
 
+AttentionCost CosineAttention::cost(int64_t n, int64_t m, int64_t d) const {
+  AttentionCost cost = EngineAttention::cost(n, m, d);
+  cost.bytes += (n + m) * d * static_cast<int64_t>(sizeof(float));
+  return cost;
+}
+
 AttentionEntry cosine_attention() {
   return attention_entry<CosineAttention>(
       {"cosine", "out_i = sum_j softmax_j(scale_h q_i . k_j / (|q_i| |k_j|)) v_j",
-       "Liu et al. 2022, Swin Transformer V2, 3.3", "O(N M D) time, O(N + M) memory", "decode, fused"},
+       "Liu et al. 2022, Swin Transformer V2, 3.3", "O(N M D) time, O((N + M) D) memory", "decode, fused"},
       {}, CosineOptions{});
 }
 

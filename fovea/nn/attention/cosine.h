@@ -23,6 +23,8 @@ struct CosineOptions : EngineOptions {
 class CosineAttention : public EngineAttention {
  public:
   CosineAttention(AttentionKind kind, const AttentionShape& shape, const CosineOptions& options);
+  /// With the normalised q and k.
+  AttentionCost cost(int64_t n, int64_t m, int64_t d) const override;
 
   at::Tensor logit_scale;
 

@@ -143,9 +143,11 @@ int64_t EngineAttention::pairs(int64_t n, int64_t m) const {
 }
 
 AttentionCost EngineAttention::cost(int64_t n, int64_t m, int64_t d) const {
-  const bool sorted = options_.normaliser == "sparsemax" || options_.normaliser == "entmax15";
-  // Scores and weights of all pairs, or keys and values as the kernel reads them and a sum for each query.
-  const int64_t numbers = sorted ? 2 * n * m : 2 * m * d + n;
+  // Keys and values as the kernel reads them, and a sum for each query; or what the definitions make of
+  // scores of all pairs: sorted, in integers, their sums, weights.
+  int64_t numbers = 2 * m * d + n;
+  if (options_.normaliser == "sparsemax") numbers = 6 * n * m;
+  if (options_.normaliser == "entmax15") numbers = 9 * n * m;
   return {2 * d * pairs(n, m), numbers * kFloatBytes};
 }
 

@@ -77,7 +77,8 @@ AttentionCost LongformerAttention::cost(int64_t n, int64_t m, int64_t d) const {
   if (query_global.is_empty()) return cost;
   const int64_t count = std::min(options().global, n);
   cost.multiply_adds += (count + 2 * m) * d * shape().width + 2 * count * m * d;
-  cost.bytes += 2 * m * d * static_cast<int64_t>(sizeof(float));
+  // One after the other.
+  cost.bytes = std::max(cost.bytes, 2 * m * d * static_cast<int64_t>(sizeof(float)));
   return cost;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <ATen/ATen.h>
 
-#include <limits>
+#include <cmath>
 
 #include "tests/nn/proofs/proof.h"
 

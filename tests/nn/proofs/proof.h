@@ -70,6 +70,8 @@ struct ProofRow {
   bool rows = false;
   /// As many heads of keys as of queries.
   bool equal_heads = false;
+  /// Of the memory that a call takes beside its operands, over N.
+  double memory_exponent = 1.0;
 };
 
 inline void PrintTo(const ProofRow& row, std::ostream* out) { *out << row.text; }

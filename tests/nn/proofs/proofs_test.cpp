@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <time.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -9,10 +10,12 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "fovea/nn/attention/registry.h"
+#include "tests/nn/proofs/counted_memory.h"
 #include "tests/nn/proofs/proof.h"
 
 namespace fovea::proofs {
@@ -309,14 +312,14 @@ TEST_P(Proof, TimeGrowsAsItsProducts) {
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
   std::vector<double> lengths, seconds;
-  const int64_t shortest = law->exponent > 1.0 ? 1024 : 4096;
+  const int64_t shortest = law->exponent == 1.0 ? 4096 : GetParam().memory_exponent > 1.0 ? 256 : 512;
   for (int64_t n = shortest; n <= 8 * shortest; n *= 8) {
     const auto attention = nn::parse_attention(law->text(n)).build({1, 1, 16, 16, kWidth});
     nn::AttentionInput input;
     input.q = at::randn({1, 1, n, 16}), input.k = at::randn({1, 1, n, 16}),
     input.v = at::randn({1, 1, n, 16});
     double best = std::numeric_limits<double>::infinity();
-    for (int run = 0; run < 7; ++run) {
+    for (int run = 0; run < 5; ++run) {
       const double start = seconds_of_thread();
       attention->forward(input);
       best = std::min(best, seconds_of_thread() - start);
@@ -326,6 +329,41 @@ TEST_P(Proof, TimeGrowsAsItsProducts) {
   }
   at::set_num_threads(threads);
   EXPECT_NEAR(fitted_exponent(lengths, seconds), law->exponent, 0.4);
+}
+
+// The most that a call of `text` over n positions takes at once beside its operands and result, and what
+// cost() says.
+std::pair<double, double> bytes_of_call(const std::string& text, bool rows, int64_t n) {
+  const auto attention = nn::parse_attention(text).build({1, 1, 16, 16, kWidth});
+  nn::AttentionInput input;
+  input.q = at::randn({1, 1, n, 16}), input.k = at::randn({1, 1, n, 16}), input.v = at::randn({1, 1, n, 16});
+  if (rows) input.x = at::randn({1, n, kWidth});
+  const int64_t before = bytes_out();
+  reset_peak();
+  const at::Tensor out = attention->forward(input).out;
+  return {static_cast<double>(peak_bytes_out() - before) - static_cast<double>(out.nbytes()),
+          static_cast<double>(attention->cost(n, n, 16).bytes)};
+}
+
+// What grows with N, in lengths where it stands above the kernel's tiles, which do not.
+TEST_P(Proof, MemoryGrowsAsItsCostSays) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the sanitizer has an allocator of its own";
+#endif
+  const torch::NoGradGuard no_grad;
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const auto* law = std::get_if<CostLaw>(&GetParam().cost);
+  std::vector<double> taken, said;
+  const int64_t shortest = GetParam().memory_exponent > 1.0 ? 512 : 1024;
+  for (const int64_t n : {shortest, 2 * shortest, 4 * shortest}) {
+    const std::string text = law && !GetParam().rows ? law->text(n) : GetParam().text;
+    const auto [bytes, cost] = bytes_of_call(text, GetParam().rows, n);
+    taken.push_back(bytes), said.push_back(cost);
+  }
+  at::set_num_threads(threads);
+  EXPECT_NEAR(std::log2((taken[2] - taken[1]) / (taken[1] - taken[0])), GetParam().memory_exponent, 0.2);
+  EXPECT_NEAR((taken[2] - taken[1]) / (said[2] - said[1]), 1.0, 0.3);
 }
 
 std::string name_of(const testing::TestParamInfo<ProofRow>& info) {

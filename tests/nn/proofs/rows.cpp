@@ -1,4 +1,5 @@
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -48,7 +49,7 @@ ProofRow cosine_row() {
                                 o.v);
           },
           Limit{"cosine:scale=7,learned=false", "softmax:scale=7", 1e-12, unit_rows()},
-          Peer{"attend_grid_test: AttendGrid, Swin v2 of torchvision"}, quadratic("cosine")};
+          Peer{"attend_grid_test: AttendGrid.IsTorchvisionsSwin"}, quadratic("cosine")};
 }
 
 ProofRow additive_row() {
@@ -123,11 +124,12 @@ ProofRow sigmoid_row() {
 }
 
 ProofRow sparsemax_row() {
-  return {"sparsemax",
-          [](const Operands& o) { return weighted(thresholded(scaled_dots(o), o.seen, 1), o.v); },
-          Limit{"sparsemax:scale=0", "softmax:scale=0"},
-          Peer{"attend_normalisers_test: numbers of the entmax package"},
-          Reason{"its sums of sorted scores are no products; composed, it has scores of all pairs"}};
+  ProofRow row{
+      "sparsemax", [](const Operands& o) { return weighted(thresholded(scaled_dots(o), o.seen, 1), o.v); },
+      Limit{"sparsemax:scale=0", "softmax:scale=0"},
+      Peer{"attend_normalisers_test: AttendNormalisers.EqualThePackageEntmax"}, quadratic("sparsemax")};
+  row.memory_exponent = 2.0;
+  return row;
 }
 
 ProofRow entmax_row() {
@@ -135,6 +137,7 @@ ProofRow entmax_row() {
   row.text = "entmax";
   row.formula = [](const Operands& o) { return weighted(thresholded(scaled_dots(o), o.seen, 2), o.v); };
   row.limit = Limit{"entmax:scale=0", "softmax:scale=0"};
+  row.cost = quadratic("entmax");
   return row;
 }
 
@@ -145,16 +148,18 @@ ProofRow local_row() {
 }
 
 ProofRow local_p_row() {
-  return {"local_p:window=6",
-          [](const Operands& o) {
-            const at::Tensor hidden = at::einsum("bhnd,hed->bhne", {o.q, o.parameter("W_p")}).tanh();
-            const at::Tensor place = (hidden * o.parameter("v_p").unsqueeze(1)).sum(-1).sigmoid();
-            const at::Tensor away = o.j() - (o.lengths.view({-1, 1, 1}) * place).unsqueeze(3);
-            const at::Tensor weights = exponential_weights(scaled_dots(o), o.seen & (away.abs() <= 6));
-            return weighted(weights * (away.square() / (-2 * 3.0 * 3.0)).exp(), o.v);
-          },
-          Limit{"local_p:window=100000000", "softmax"}, kNoPeer,
-          Reason{"its products grow with N, its masks and its time with all pairs: CostCountsPairs"}};
+  ProofRow row{"local_p:window=6",
+               [](const Operands& o) {
+                 const at::Tensor hidden = at::einsum("bhnd,hed->bhne", {o.q, o.parameter("W_p")}).tanh();
+                 const at::Tensor place = (hidden * o.parameter("v_p").unsqueeze(1)).sum(-1).sigmoid();
+                 const at::Tensor away = o.j() - (o.lengths.view({-1, 1, 1}) * place).unsqueeze(3);
+                 const at::Tensor weights = exponential_weights(scaled_dots(o), o.seen & (away.abs() <= 6));
+                 return weighted(weights * (away.square() / (-2 * 3.0 * 3.0)).exp(), o.v);
+               },
+               Limit{"local_p:window=100000000", "softmax"}, kNoPeer,
+               Reason{"its products grow with N, but its time with the masks of all pairs"}};
+  row.memory_exponent = 2.0;
+  return row;
 }
 
 at::Tensor longformer_allowed(const Operands& o, int64_t width, int64_t global, int64_t dilation) {
