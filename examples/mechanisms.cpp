@@ -1,0 +1,54 @@
+// Mechanisms by name: alone, in a transformer, and what they cost.
+#include <ATen/ATen.h>
+
+#include <cstdio>
+
+#include "fovea/core/error.h"
+#include "fovea/nn/attention/registry.h"
+#include "fovea/nn/block/transformer.h"
+
+// Queries, keys and values in, their weighted sums out.
+bool alone() {
+  auto attention = fovea::nn::parse_attention("longformer:window=64,global=2")
+                       .build({.heads = 8, .kv_heads = 8, .head_dim = 32, .value_dim = 32, .width = 0});
+  fovea::nn::AttentionInput input;
+  input.q = input.k = input.v = at::randn({1, 8, 1024, 32});
+  input.call.causal = fovea::CausalAlignment::top_left;
+  input.call.observe.entropy = true;
+  const auto result = attention->forward(input);
+  const auto cost = attention->cost(1024, 1024, 32);
+  std::printf("%lld multiply-adds a head, mean entropy %.2f\n", static_cast<long long>(cost.multiply_adds),
+              result.observed.entropy.mean().item<double>());
+  return result.out.sizes().equals({1, 8, 1024, 32});
+}
+
+// A decoder whose rows see their neighbours, and the encoder's rows by additive scores.
+bool in_a_transformer() {
+  fovea::nn::TransformerOptions options;
+  options.d_model = 64, options.nhead = 4, options.dim_feedforward = 128;
+  options.attention = "local:window=8";
+  options.cross_attention = "additive";
+  fovea::nn::TransformerDecoder decoder(options, /*num_layers=*/2);
+  const auto out = decoder->forward(at::randn({2, 20, 64}), at::randn({2, 30, 64}));
+  return out.sizes().equals({2, 20, 64});
+}
+
+// What does not fit is refused before any work.
+bool refused() {
+  try {
+    auto attention = fovea::nn::parse_attention("bigbird").build({4, 4, 16, 16});
+    fovea::nn::AttentionInput input;
+    input.q = at::randn({1, 4, 10, 16});
+    input.k = input.v = at::randn({1, 4, 20, 16});
+    attention->forward(input);
+  } catch (const fovea::Error& error) {
+    std::printf("%s\n", error.what());
+    return true;
+  }
+  return false;
+}
+
+int main() {
+  const bool all[] = {alone(), in_a_transformer(), refused()};
+  return all[0] && all[1] && all[2] ? 0 : 1;
+}
