@@ -110,7 +110,7 @@ ProofRow sink_row() {
       },
       Limit{"softmax_sink", "softmax", 1e-12,
             [](Operands& o) { o.parameters.at("sinks").fill_(-std::numeric_limits<double>::infinity()); }},
-      Reason{"PyTorch has none; transformers is not installed beside the tests"}, quadratic("softmax_sink")};
+      kNoPeer, quadratic("softmax_sink")};
 }
 
 ProofRow sigmoid_row() {
@@ -171,7 +171,7 @@ ProofRow longformer_row() {
   return {"longformer:window=4,global=2,dilation=2",
           [](const Operands& o) { return softmax_over(scaled_dots(o), longformer_allowed(o, 4, 2, 2), o.v); },
           Limit{"longformer:window=0,global=1000", "softmax"},
-          Reason{"transformers is not installed beside the tests"},
+          Peer{"sparse_peers_test: SparsePeers.LongformerOfTransformers"},
           CostLaw{1.0, always("longformer:window=64,global=1")}};
 }
 
@@ -234,7 +234,7 @@ ProofRow bigbird_row() {
             return softmax_over(scaled_dots(o), o.seen & seen, o.v);
           },
           Limit{"bigbird:block_size=4,random=1000", "softmax"},
-          Reason{"transformers is not installed beside the tests"},
+          Peer{"sparse_peers_test: SparsePeers.BigBirdOfTransformers"},
           CostLaw{1.0, always("bigbird:block_size=32,random=1")}};
 }
 
