@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 
@@ -24,6 +25,7 @@ def arguments():
     parser.add_argument("--json", metavar="FILE", help="write the figures there")
     parser.add_argument("--page", metavar="FILE", help="write the table there instead of to stdout")
     parser.add_argument("--publish", action="store_true", help="write docs/benchmarks.json and docs/benchmarks.md")
+    parser.add_argument("--resume", action="store_true", help="measure only what that file of figures lacks")
     parser.add_argument("--from", dest="source", metavar="FILE", help="measure nothing: make the page of such a --json")
     parser.add_argument("--try", dest="trial", metavar="PEER", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -34,8 +36,11 @@ def arguments():
 
 def measure(cases, options):
     threads, rounds = ([1], QUICK_ROUNDS) if options.quick else (options.threads, options.rounds)
-    document = {"machine": machine.describe(), "rounds": rounds, "results": []}
+    document = begun(options, rounds) or {"machine": machine.describe(), "rounds": rounds, "results": []}
+    measured = {result["case"] for result in document["results"]}
     for case in cases:
+        if case.name in measured:
+            continue
         print(f"== {case.name}", file=sys.stderr, flush=True)
         document["results"].append(contest.run_case(case, threads, rounds, options.peer))
         if options.json:
@@ -43,9 +48,24 @@ def measure(cases, options):
     return document
 
 
+def begun(options, rounds):
+    """What an interrupted run has measured; None where there is none. Figures of two machines are never mixed."""
+    if not (options.resume and options.json and os.path.exists(options.json)):
+        return None
+    document = read(options.json)
+    if document["rounds"] != rounds or not machine.same(document["machine"], machine.describe(measure=False)):
+        raise SystemExit(
+            f"[bench] --resume must go on with the same machine, packages and rounds; {options.json} is of others. "
+            "Start again without --resume."
+        )
+    return document
+
+
 def write(path, text):
-    with open(path, "w") as file:
+    """An interruption leaves the file as it was."""
+    with open(f"{path}.part", "w") as file:
         file.write(text + "\n")
+    os.replace(f"{path}.part", path)
 
 
 def read(path):

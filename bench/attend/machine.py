@@ -68,5 +68,10 @@ def describe(measure=True):
     return found
 
 
+def same(one, other):
+    """Whether figures of both may stand in one table."""
+    return all(one[name] == other[name] for name in ("cpu", "model", "features", "cores", "python", "packages"))
+
+
 def has_amx(machine):
     return "amx_bf16" in machine["features"]

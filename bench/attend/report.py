@@ -122,8 +122,11 @@ def page(cases, document):
     machine = document["machine"]
     amx = has_amx(machine)
     results = {r["case"]: r for r in document["results"]}
+    missing = [c.name for c in cases if c.name not in results]
     cases = [c for c in cases if c.name in results]
     lines = [HEAD.format(machine=machine_text(machine), note=load_text(machine), runs=document["rounds"])]
+    if missing:
+        lines += [f"Not measured: {', '.join(missing)}.", ""]
     lines += ["## Targets", ""]
     if amx:
         lines += ["This machine has AMX: plain attention in bf16 aims at 1.3 against `sdpa`, 2 with the backward.", ""]

@@ -1,13 +1,16 @@
 """The benchmark of bench/attend: its cases, its judgement of results, and a short run with the peers that torch has."""
 
+import argparse
 import json
 import os
 import subprocess
+import tempfile
 import unittest
 
 import torch
 
-from attend import contest, exact, report, timing
+from attend import __main__ as program
+from attend import contest, exact, machine, report, timing
 from attend.cases import Case, all_cases, target
 from attend.operands import make_operands, t5_bucket
 from attend.peers import Contestant
@@ -90,6 +93,31 @@ class ShortRun(unittest.TestCase):
         text = report.page([case], {"machine": MACHINE, "rounds": 2, "results": [result]})
         self.assertRegex(text, r"\| small \| sdpa \| 1.5 \| [0-9.e+]+ \| (yes|\*\*no\*\*) \|")
         self.assertRegex(text, r"- openvino: (Unsupported: has no backward|ModuleNotFoundError: .*openvino)")
+
+
+class Resume(unittest.TestCase):
+    def begun(self, file, rounds=2, **changes):
+        document = {"machine": machine.describe(measure=False) | changes, "rounds": 2, "results": []}
+        program.write(file, json.dumps(document | {"results": [{"case": "a", "threads": {"1": {}}}]}))
+        return program.begun(argparse.Namespace(resume=True, json=file), rounds)
+
+    def test_what_was_measured_stays(self):
+        with tempfile.TemporaryDirectory() as folder:
+            found = self.begun(f"{folder}/a.json", date="1999-12-31")
+            self.assertEqual([r["case"] for r in found["results"]], ["a"])
+            self.assertEqual(list(found["results"][0]["threads"]), [1])
+
+    def test_figures_of_two_machines_never_mix(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for how in ({"cpu": "another"}, {"packages": {}}, {"rounds": 3}):
+                with self.assertRaisesRegex(SystemExit, "same machine"):
+                    self.begun(f"{folder}/a.json", **how)
+
+    def test_a_page_names_what_is_missing(self):
+        cases = [Case("a", "full"), Case("b", "full")]
+        result = {"case": "a", "flops": 1, "threads": {1: {}}, "properties": {}, "failures": {}}
+        text = report.page(cases, {"machine": MACHINE, "rounds": 2, "results": [result]})
+        self.assertIn("Not measured: b.", text)
 
 
 if __name__ == "__main__":
