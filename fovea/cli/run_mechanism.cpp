@@ -20,6 +20,7 @@
 #include "fovea/models/weights.h"
 #include "fovea/nn/attention/multi_head_attention.h"
 #include "fovea/nn/attention/registry.h"
+#include "fovea/ops/describe.h"
 
 namespace fovea::cli {
 namespace {
@@ -38,8 +39,9 @@ constexpr Place kPlaces[] = {{"mask", &nn::AttentionCall::mask},
 std::vector<std::string> input_names() {
   std::vector<std::string> names = {"q", "k", "v", "x", "context"};
   for (const auto& place : kPlaces) names.emplace_back(place.name);
-  for (const char* pair : {"query_segments", "key_segments", "cu_seqlens_q", "cu_seqlens_k", "block_mask"}) {
-    names.emplace_back(pair);
+  for (const char* other :
+       {"query_segments", "key_segments", "cu_seqlens_q", "cu_seqlens_k", "block_mask", "grid"}) {
+    names.emplace_back(other);
   }
   return names;
 }
@@ -104,17 +106,35 @@ nn::AttentionShape shape_of(const nn::AttentionInput& in) {
   return {size(in.q, 1), size(in.k, 1), size(in.q, -1), size(in.v, -1)};
 }
 
+// Rows, columns and, if there are any, tokens before them.
+std::optional<nn::GridPositions> grid_of(const io::TensorMap& tensors, const std::string& file) {
+  const auto found = tensors.find("grid");
+  if (found == tensors.end()) return std::nullopt;
+  const at::Tensor& grid = found->second;
+  if (grid.dim() != 1 || grid.numel() < 2 || grid.numel() > 3 || grid.is_floating_point()) {
+    throw data_error(file,
+                     fmt::format("the tensor 'grid' must hold rows, columns and, if there are any, tokens "
+                                 "before them, as integers; found {}. Store 2 or 3 numbers.",
+                                 describe(grid)));
+  }
+  const at::Tensor numbers = grid.to(at::kCPU, at::kLong);
+  const auto number = [&](int64_t place) { return numbers[place].item<int64_t>(); };
+  return nn::GridPositions{number(0), number(1), grid.numel() == 3 ? number(2) : 0};
+}
+
 // Which parameters there are does not depend on sizes.
 std::shared_ptr<nn::Attention> smallest(const nn::AttentionPlan& plan) {
   nn::AttentionShape shape;
   shape.width = 1;
+  shape.grid = nn::GridPositions{1, 1, 0};
   return plan.build(shape);
 }
 
 // Projections of rows, and the mechanism between them.
 nn::MultiHeadAttention make_host(const Call& call, const std::string& mechanism, int64_t width,
-                                 int64_t context_width) {
+                                 int64_t context_width, const std::optional<nn::GridPositions>& grid) {
   nn::MultiHeadAttentionOptions options;
+  options.grid = grid;
   options.embed_dim = width;
   options.num_heads = call.get_int("--heads", 1).value_or(1);
   options.kdim = options.vdim = context_width;
@@ -126,7 +146,9 @@ nn::MultiHeadAttention make_host(const Call& call, const std::string& mechanism,
 std::vector<std::string> weight_names(const Call& call, const nn::AttentionPlan& plan) {
   if (!call.has("--heads") && !plan.entry->traits.needs_x) return smallest(plan)->named_parameters().keys();
   const int64_t heads = call.get_int("--heads", 1).value_or(1);
-  return make_host(call, *call.get("MECHANISM"), heads, heads)->named_parameters().keys();
+  return make_host(call, *call.get("MECHANISM"), heads, heads, nn::GridPositions{1, 1, 0})
+      ->named_parameters()
+      .keys();
 }
 
 int list_weights(const Call& call, const nn::AttentionPlan& plan) {
@@ -174,7 +196,10 @@ at::Tensor attend_operands(const Call& call, const nn::AttentionPlan& plan, cons
   input.q = wanted(tensors, "q", file);
   input.k = wanted(tensors, "k", file);
   input.v = wanted(tensors, "v", file);
-  const auto attention = plan.build(shape_of(input));
+  input.grid = grid_of(tensors, file);
+  nn::AttentionShape shape = shape_of(input);
+  shape.grid = input.grid;
+  const auto attention = plan.build(shape);
   input.call = call_of(tensors, file, *attention);
   if (const auto weights = call.get("--weights")) load_parameters(*weights, *attention);
   if (input.q.is_floating_point()) attention->to(input.q.scalar_type());
@@ -189,7 +214,8 @@ at::Tensor attend_rows(const Call& call, const io::TensorMap& tensors, const std
   if (tensors.contains("q") || tensors.contains("k") || tensors.contains("v")) {
     throw data_error(file, "x stands in the place of q, k and v; found both. Leave one out.");
   }
-  nn::MultiHeadAttention host = make_host(call, *call.get("MECHANISM"), width(x), width(context));
+  nn::MultiHeadAttention host =
+      make_host(call, *call.get("MECHANISM"), width(x), width(context), grid_of(tensors, file));
   models::load_weights(*host, required(call, "--weights"));
   if (x.is_floating_point()) host->to(x.scalar_type());
   host->eval();

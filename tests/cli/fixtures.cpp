@@ -93,8 +93,11 @@ void write_tensors(const fs::path& file, const std::map<std::string, FloatTensor
   std::string bytes;
   for (const auto& [name, tensor] : tensors) {
     const size_t begin = bytes.size();
-    bytes.append(reinterpret_cast<const char*>(tensor.values.data()), tensor.values.size() * sizeof(float));
-    header[name] = {{"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {begin, bytes.size()}}};
+    const auto& [shape, values, integers] = tensor;
+    bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+    bytes.append(reinterpret_cast<const char*>(integers.data()), integers.size() * sizeof(int64_t));
+    const char* type = integers.empty() ? "F32" : "I64";
+    header[name] = {{"dtype", type}, {"shape", shape}, {"data_offsets", {begin, bytes.size()}}};
   }
   const std::string text = header.dump();
   const uint64_t length = text.size();
@@ -109,7 +112,7 @@ std::map<std::string, FloatTensor> read_tensors(const fs::path& file) {
   std::map<std::string, FloatTensor> tensors;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;
-    FloatTensor tensor{.shape = entry["shape"], .values = {}};
+    FloatTensor tensor{.shape = entry["shape"], .values = {}, .integers = {}};
     const size_t begin = entry["data_offsets"][0], end = entry["data_offsets"][1];
     tensor.values.resize((end - begin) / sizeof(float));
     std::memcpy(tensor.values.data(), bytes.data() + sizeof length + length + begin, end - begin);

@@ -37,10 +37,11 @@ void write_idx(const std::filesystem::path& folder, int64_t train = 60, int64_t 
 /// A folder of images, two classes (`stripes`, `squares`), `each` images a class.
 void write_image_folder(const std::filesystem::path& folder, int each = 8);
 
-/// A float tensor for write_tensors().
+/// A float tensor for write_tensors(), or one of the integers, where there are any.
 struct FloatTensor {
   std::vector<int64_t> shape;
   std::vector<float> values;
+  std::vector<int64_t> integers = {};
 };
 
 /// A .safetensors file, written from the format's definition.

@@ -108,6 +108,36 @@ TEST(Run, MechanismNamesWhatDoesNotFit) {
   expect("softmax:window=x", {}, 2, "window must be a whole number");
 }
 
+// Seven equal scores, whose values tell who sees whom: 2 x 3 places behind a token.
+TEST(Run, MechanismTakesAGrid) {
+  const TemporaryFolder work;
+  const std::string in = (work / "in.safetensors").string(), out = (work / "out.safetensors").string();
+  const FloatTensor zeros = {{1, 1, 7, 1}, std::vector<float>(7)};
+  const auto run = [&](const std::string& mechanism, const FloatTensor& grid) {
+    write_tensors(in,
+                  {{"q", zeros}, {"k", zeros}, {"v", {{1, 1, 7, 1}, {0, 1, 2, 3, 4, 5, 6}}}, {"grid", grid}});
+    return run_fovea({"run", "mechanism", mechanism, "--input", in, "--output", out});
+  };
+  const auto first_places = [&](const std::string& axes) {
+    const auto ended = run("axial:axes=" + axes, {{3}, {}, {2, 3, 1}});
+    EXPECT_EQ(ended.exit_code, 0) << ended.err;
+    return read_tensors(out).at("out").values;
+  };
+  EXPECT_FLOAT_EQ(first_places("rows").at(0), 3);
+  EXPECT_FLOAT_EQ(first_places("rows").at(1), (0 + 1 + 2 + 3) / 4.0F);
+  EXPECT_FLOAT_EQ(first_places("columns").at(1), (0 + 1 + 4) / 3.0F);
+  const auto fails = [&](const std::string& mechanism, const FloatTensor& grid, int code,
+                         const std::string& part) {
+    const auto ended = run(mechanism, grid);
+    EXPECT_EQ(ended.exit_code, code) << ended.err;
+    EXPECT_TRUE(ended.is_one_line_with({part})) << ended.err;
+  };
+  fails("axial", {{2}, {}, {2, 3}}, 3, "7 positions, a grid of 2 x 3 behind 0 tokens");
+  fails("axial", {{3}, {}, {-2, -3, 1}}, 3, "a grid of -2 x -3");
+  fails("axial", {{1}, {}, {7}}, 3, "'grid' must hold rows, columns");
+  fails("axial", {{2}, {2, 3}}, 3, "'grid' must hold rows, columns");
+}
+
 TEST(List, MechanismsSayWhatTheyAreAndCost) {
   const auto listed = run_fovea({"list", "mechanisms", "--json"}).json()["mechanisms"];
   ASSERT_GT(listed.size(), 5u);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <variant>
@@ -115,11 +116,15 @@ TEST(Attention, PathIsWhatRuns) {
   const at::Tensor t = at::randn({1, 4, 64, 8}), one = t.slice(2, 0, 1);
   const torch::NoGradGuard no_grad;
   for (const auto& entry : attention_entries()) {
-    const auto attention = parse_attention(entry.name).build({4, 4, 8, 8, 32});
-    auto* engine = dynamic_cast<EngineAttention*>(attention.get());
-    ASSERT_NE(engine, nullptr) << entry.name;
     AttentionInput input;
     input.q = input.k = input.v = t;
+    input.grid = GridPositions{8, 8, 0};
+    const auto attention = parse_attention(entry.name).build({4, 4, 8, 8, 32, input.grid});
+    auto* engine = dynamic_cast<EngineAttention*>(attention.get());
+    if (!engine) {
+      EXPECT_EQ(entry.path, "composed") << entry.name;
+      continue;
+    }
     const std::string name = engine->choice(input).name;
     EXPECT_TRUE(entry.path.ends_with(name)) << entry.name << ' ' << name;
     if (entry.path.starts_with("decode")) {
@@ -349,9 +354,12 @@ TEST(Attention, AdditiveSelfAttentionLearns) {
 TEST(Attention, HasShapesOnTheMetaDevice) {
   const MetaDeviceScope meta;
   for (const auto& entry : attention_entries()) {
-    for (const char* more : {"", ":alibi=true", ":causal=bottom_right"}) {
+    for (const std::string option : {"", "alibi=true", "causal=bottom_right"}) {
+      const auto named = [&](const OptionDoc& doc) { return option.starts_with(doc.name + "="); };
+      if (!option.empty() && std::ranges::none_of(entry.options, named)) continue;
       SelfAttentionOptions options;
-      options.dim = 12, options.num_heads = 3, options.attention = entry.name + more;
+      options.dim = 12, options.num_heads = 3, options.attention = entry.name + ":" + option;
+      options.grid = GridPositions{2, 4, 1};
       SelfAttention layer(options);
       const at::Tensor out = layer->forward(at::empty({2, 9, 12}));
       EXPECT_TRUE(out.is_meta() && out.sizes().equals({2, 9, 12})) << options.attention;

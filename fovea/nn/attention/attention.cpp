@@ -13,7 +13,7 @@ bool asks_anything(const AttendObservation& o) {
 
 Attention::Attention(AttentionKind kind, const AttentionShape& shape)
     : kind_(std::move(kind)), shape_(shape) {
-  const auto& [heads, kv_heads, head_dim, value_dim, width] = shape_;
+  const auto& [heads, kv_heads, head_dim, value_dim, width, grid] = shape_;
   if (heads < 1 || kv_heads < 1 || head_dim < 1 || value_dim < 1 || width < 0 || heads % kv_heads != 0) {
     refuse("heads and sizes must be at least 1, and the heads of keys divide those of queries",
            "heads " + std::to_string(heads) + ", heads of keys " + std::to_string(kv_heads) +
@@ -71,7 +71,11 @@ void Attention::check_places(const AttentionInput& input) const {
     refuse("positions must lie in a grid of rows and columns", "a sequence",
            "Choose another mechanism, or give the grid.");
   }
-  if (input.grid && input.grid->length() != queries) {
+  const auto within = [&](int64_t places) { return places >= 0 && places <= queries; };
+  const auto holds = [&](const GridPositions& grid) {
+    return within(grid.rows) && within(grid.columns) && within(grid.prefix) && grid.length() == queries;
+  };
+  if (input.grid && !holds(*input.grid)) {
     refuse("the grid must hold every position",
            std::to_string(queries) + " positions, a grid of " + std::to_string(input.grid->rows) + " x " +
                std::to_string(input.grid->columns) + " behind " + std::to_string(input.grid->prefix) +
@@ -87,7 +91,8 @@ void Attention::check_call(const AttentionCall& call) const {
     refuse("it cannot run in causal order, as what it computes of a query rests on all keys", "causal",
            choose);
   }
-  if (!can.takes_masks && (call.mask || call.key_lengths || call.segments || call.blocks)) {
+  const bool lengths = call.key_lengths && !(can.takes_masks || can.takes_lengths);
+  if (lengths || (!can.takes_masks && (call.mask || call.segments || call.blocks))) {
     refuse("it takes no masks, as it has no scores of pairs", "one", choose);
   }
   if (!can.takes_biases && (call.bias || call.alibi_slopes || call.relative_table || call.relative_grid)) {

@@ -78,6 +78,8 @@ struct AttentionTraits {
   bool needs_x = false;
   /// Takes masks, lengths, segments, blocks; biases.
   bool takes_masks = true, takes_biases = true;
+  /// Takes lengths of keys even where it takes no masks of pairs.
+  bool takes_lengths = false;
   /// Has weights of pairs, to be shown and dropped; tells what it observed of them without a matrix.
   bool gives_weights = true, observes = true;
   /// Takes sequences behind each other.
@@ -91,6 +93,8 @@ struct AttentionShape {
   int64_t head_dim = 1, value_dim = 1;
   /// E of x; 0 where there are no rows before projection.
   int64_t width = 0;
+  /// Where positions lie, if that is known beforehand.
+  std::optional<GridPositions> grid = {};
 };
 
 /// Of one head of one batch entry.

@@ -114,6 +114,11 @@ AttentionOutput EngineAttention::run(const AttentionInput& input) {
   return {result.out, result.weights, observed};
 }
 
+std::optional<at::Tensor> first_rows(const std::optional<at::Tensor>& t, int64_t count) {
+  if (!t || t->dim() < 2 || t->size(-2) == 1) return t;
+  return t->narrow(-2, 0, count);
+}
+
 int64_t count_steps(int64_t low, int64_t high, int64_t i, int64_t step) {
   if (high < low) return 0;
   const int64_t first = low + (((i - low) % step) + step) % step;

@@ -49,12 +49,17 @@ void visit_scale(EngineOptions& o, Visitor& visit) {
 }
 
 template <class Visitor>
-void visit_causal(EngineOptions& o, Visitor& visit) {
+void visit_order(EngineOptions& o, Visitor& visit) {
   visit(OptionText{"causal", "j <= i; bottom_right: j <= i + M - N", "Vaswani et al. 2017, 3.2.3"}, o.causal,
         Choice<CausalAlignment>{{"false", CausalAlignment::none},
                                 {"true", CausalAlignment::top_left},
                                 {"bottom_right", CausalAlignment::bottom_right},
                                 {"top_left", CausalAlignment::top_left}});
+}
+
+template <class Visitor>
+void visit_causal(EngineOptions& o, Visitor& visit) {
+  visit_order(o, visit);
   visit(OptionText{"block", "positions in a block of the call's mask of blocks",
                    "BigBird (Zaheer et al. 2020), section 2"},
         o.block, WholeFrom{1});
@@ -153,6 +158,9 @@ class EngineAttention : public Attention {
 
   EngineOptions options_;
 };
+
+/// The first rows of what broadcasts to (B, H, N, M).
+std::optional<at::Tensor> first_rows(const std::optional<at::Tensor>& t, int64_t count);
 
 /// Numbers j in [low, high] with j = i modulo `step`.
 int64_t count_steps(int64_t low, int64_t high, int64_t i, int64_t step);

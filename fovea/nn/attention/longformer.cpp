@@ -17,12 +17,6 @@ AttentionKind with_rows(AttentionKind kind, bool rows) {
   return kind;
 }
 
-// The first rows of what broadcasts to (B, H, N, M).
-std::optional<at::Tensor> first_rows(const std::optional<at::Tensor>& t, int64_t count) {
-  if (!t || t->dim() < 2 || t->size(-2) == 1) return t;
-  return t->narrow(-2, 0, count);
-}
-
 }  // namespace
 
 LongformerAttention::LongformerAttention(AttentionKind kind, const AttentionShape& shape,

@@ -3,6 +3,7 @@
 #include "fovea/core/error.h"
 #include "fovea/core/nearest.h"
 #include "fovea/nn/attention/additive.h"
+#include "fovea/nn/attention/axial.h"
 #include "fovea/nn/attention/bigbird.h"
 #include "fovea/nn/attention/bilinear.h"
 #include "fovea/nn/attention/cosine.h"
@@ -24,7 +25,8 @@ const std::vector<AttentionEntry>& attention_entries() {
                                                       sparsemax_attention(),    entmax_attention(),
                                                       local_attention(),        local_p_attention(),
                                                       longformer_attention(),   sparse_strided_attention(),
-                                                      sparse_fixed_attention(), bigbird_attention()};
+                                                      sparse_fixed_attention(), bigbird_attention(),
+                                                      axial_attention()};
   return entries;
 }
 

@@ -20,6 +20,14 @@ struct Reason {
   std::string text;
 };
 
+/// Where positions lie: tokens, then places row by row.
+struct Grid {
+  int64_t rows = 0, columns = 0, tokens = 0;
+};
+
+/// That of n positions which is nearest to a square; one of them a token where n is a prime.
+Grid grid_of(int64_t n);
+
 /// What a formula is given, in float64: operands with as many heads of keys as of queries, the mechanism's
 /// parameters, and what the call lets see, boolean (B, 1, N, M).
 struct Operands {
@@ -28,6 +36,7 @@ struct Operands {
   at::Tensor seen;
   /// (B): keys of each batch entry.
   at::Tensor lengths;
+  Grid grid;
 
   int64_t queries() const { return q.size(2); }
   int64_t keys() const { return k.size(2); }
@@ -57,6 +66,8 @@ struct Peer {
 struct CostLaw {
   double exponent;
   std::function<std::string(int64_t n)> text;
+  /// The kernel walks every tile that holds a pair, so that time grows otherwise.
+  bool walks_tiles = false;
 };
 
 struct ProofRow {
@@ -72,6 +83,8 @@ struct ProofRow {
   bool equal_heads = false;
   /// Of the memory that a call takes beside its operands, over N.
   double memory_exponent = 1.0;
+  /// Positions lie in grid_of() their number.
+  bool grid = false;
 };
 
 inline void PrintTo(const ProofRow& row, std::ostream* out) { *out << row.text; }

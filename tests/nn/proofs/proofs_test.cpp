@@ -16,6 +16,7 @@
 
 #include "fovea/nn/attention/registry.h"
 #include "tests/nn/proofs/counted_memory.h"
+#include "tests/nn/proofs/places.h"
 #include "tests/nn/proofs/proof.h"
 
 namespace fovea::proofs {
@@ -53,7 +54,9 @@ class Bench {
     if (row.rows) operands.x = at::randn({kBatch, call.queries, kWidth}).to(options);
     operands.lengths = at::full({kBatch}, call.keys);
     if (call.lengths) operands.lengths[1] = std::max<int64_t>(call.keys / 2, 1);
-    attention = nn::parse_attention(text).build({kHeads, call.kv_heads, kSize, kSize, row.rows ? kWidth : 0});
+    if (row.grid) operands.grid = grid_of(call.queries);
+    attention = nn::parse_attention(text).build(
+        {kHeads, call.kv_heads, kSize, kSize, row.rows ? kWidth : 0, places_of(row, call.queries)});
     for (const auto& item : attention->named_parameters()) {
       const torch::NoGradGuard no_grad;
       item.value().add_(at::randn_like(item.value()) * 0.3);
@@ -76,6 +79,7 @@ class Bench {
     };
     input.q = leaf(operands.q), input.k = leaf(operands.k), input.v = leaf(operands.v);
     input.x = leaf(operands.x);
+    input.grid = places_of(row_, call_.queries);
     for (const auto& p : attention->parameters()) leaves.push_back(p);
     if (call_.causal) input.call.causal = CausalAlignment::top_left;
     if (call_.lengths) input.call.key_lengths = operands.lengths;
@@ -165,7 +169,7 @@ TEST_P(Proof, EqualsItsFormula) {
       Call call{n, n};
       call.type = type;
       expect_formula(call);
-      call.causal = call.lengths = call.strided = true;
+      call.causal = traits().causal_ok, call.lengths = call.strided = true;
       expect_formula(call);
     }
   }
@@ -197,7 +201,7 @@ TEST_P(Proof, NothingGivesNothing) {
 TEST_P(Proof, GradientsAreSlopes) {
   at::manual_seed(11);
   Call call{6, 6};
-  call.causal = true;
+  call.causal = traits().causal_ok;
   Bench bench(GetParam(), GetParam().text, call);
   const Tensors at_point = bench.run();
   std::vector<at::Tensor*> places = {&bench.operands.q, &bench.operands.k, &bench.operands.v};
@@ -289,7 +293,7 @@ TEST_P(Proof, ProductsGrowAsItsPaperSays) {
   }
   std::vector<double> lengths, products;
   for (int64_t n = 1024; n <= 32768; n *= 2) {
-    const auto attention = nn::parse_attention(law->text(n)).build({1, 1, 16, 16, kWidth});
+    const auto attention = build_for(GetParam(), law->text(n), n, kWidth);
     lengths.push_back(static_cast<double>(n));
     products.push_back(static_cast<double>(attention->cost(n, n, 16).multiply_adds));
   }
@@ -307,15 +311,18 @@ double seconds_of_thread() {
 // window's tiles, which are counted whole, matter little.
 TEST_P(Proof, TimeGrowsAsItsProducts) {
   const auto* law = std::get_if<CostLaw>(&GetParam().cost);
-  if (!law || law->exponent == 1.5) return;  // those kernels walk every tile that holds a pair
+  if (!law || law->walks_tiles) return;
   const torch::NoGradGuard no_grad;
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
   std::vector<double> lengths, seconds;
-  const int64_t shortest = law->exponent == 1.0 ? 4096 : GetParam().memory_exponent > 1.0 ? 256 : 512;
+  // Lines are short, and each has its price; products of channels are few.
+  const int64_t many = GetParam().grid ? 4 : GetParam().memory_exponent == 0.0 ? 16 : 1;
+  const int64_t shortest = many * (law->exponent < 2.0 ? 4096 : GetParam().memory_exponent > 1.0 ? 256 : 512);
   for (int64_t n = shortest; n <= 8 * shortest; n *= 8) {
-    const auto attention = nn::parse_attention(law->text(n)).build({1, 1, 16, 16, kWidth});
+    const auto attention = build_for(GetParam(), law->text(n), n, kWidth);
     nn::AttentionInput input;
+    input.grid = places_of(GetParam(), n);
     input.q = at::randn({1, 1, n, 16}), input.k = at::randn({1, 1, n, 16}),
     input.v = at::randn({1, 1, n, 16});
     double best = std::numeric_limits<double>::infinity();
@@ -333,11 +340,12 @@ TEST_P(Proof, TimeGrowsAsItsProducts) {
 
 // The most that a call of `text` over n positions takes at once beside its operands and result, and what
 // cost() says.
-std::pair<double, double> bytes_of_call(const std::string& text, bool rows, int64_t n) {
-  const auto attention = nn::parse_attention(text).build({1, 1, 16, 16, kWidth});
+std::pair<double, double> bytes_of_call(const ProofRow& row, const std::string& text, int64_t n) {
+  const auto attention = build_for(row, text, n, kWidth);
   nn::AttentionInput input;
+  input.grid = places_of(row, n);
   input.q = at::randn({1, 1, n, 16}), input.k = at::randn({1, 1, n, 16}), input.v = at::randn({1, 1, n, 16});
-  if (rows) input.x = at::randn({1, n, kWidth});
+  if (row.rows) input.x = at::randn({1, n, kWidth});
   const int64_t before = bytes_out();
   reset_peak();
   const at::Tensor out = attention->forward(input).out;
@@ -355,13 +363,18 @@ TEST_P(Proof, MemoryGrowsAsItsCostSays) {
   at::set_num_threads(1);
   const auto* law = std::get_if<CostLaw>(&GetParam().cost);
   std::vector<double> taken, said;
-  const int64_t shortest = GetParam().memory_exponent > 1.0 ? 512 : 1024;
+  const int64_t shortest = GetParam().memory_exponent > 1.0 ? 512 : GetParam().grid ? 16384 : 1024;
   for (const int64_t n : {shortest, 2 * shortest, 4 * shortest}) {
     const std::string text = law && !GetParam().rows ? law->text(n) : GetParam().text;
-    const auto [bytes, cost] = bytes_of_call(text, GetParam().rows, n);
+    const auto [bytes, cost] = bytes_of_call(GetParam(), text, n);
     taken.push_back(bytes), said.push_back(cost);
   }
   at::set_num_threads(threads);
+  if (GetParam().memory_exponent == 0.0) {
+    EXPECT_LT(taken[2] - taken[0], 0.1 * 4.0 * static_cast<double>(shortest * 16 * sizeof(float)));
+    EXPECT_EQ(said[2], said[0]);
+    return;
+  }
   EXPECT_NEAR(std::log2((taken[2] - taken[1]) / (taken[1] - taken[0])), GetParam().memory_exponent, 0.2);
   EXPECT_NEAR((taken[2] - taken[1]) / (said[2] - said[1]), 1.0, 0.3);
 }

@@ -1,10 +1,12 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fovea/ops/bigbird.h"
 #include "tests/nn/proofs/formulas.h"
+#include "tests/nn/proofs/plane_rows.h"
 
 namespace fovea::proofs {
 namespace {
@@ -197,10 +199,12 @@ ProofRow longformer_projected_row() {
 }
 
 CostLaw by_root(const std::string& name) {
-  return {1.5, [name](int64_t n) {
+  return {1.5,
+          [name](int64_t n) {
             return name +
                    ":stride=" + std::to_string(static_cast<int64_t>(std::sqrt(static_cast<double>(n))));
-          }};
+          },
+          /*walks_tiles=*/true};
 }
 
 ProofRow strided_row() {
@@ -221,7 +225,8 @@ ProofRow fixed_row() {
             return softmax_over(scaled_dots(o), o.seen & (o.j() <= o.i()) & (own | summary), o.v);
           },
           Limit{"sparse_fixed:stride=5,summary=5", "softmax:causal=true"}, kNoPeer,
-          CostLaw{1.5, [](int64_t n) { return by_root("sparse_fixed").text(n) + ",summary=1"; }}};
+          CostLaw{1.5, [](int64_t n) { return by_root("sparse_fixed").text(n) + ",summary=1"; },
+                  /*walks_tiles=*/true}};
 }
 
 // Blocks of 4, of which the first and the last are global.
@@ -256,11 +261,15 @@ ProofRow bigbird_random_row() {
 }  // namespace
 
 const std::vector<ProofRow>& proof_rows() {
-  static const std::vector<ProofRow> rows = {
-      softmax_row(),  dot_row(),      cosine_row(),  additive_row(),      bilinear_row(),
-      low_rank_row(), gaussian_row(), sink_row(),    sigmoid_row(),       sparsemax_row(),
-      entmax_row(),   local_row(),    local_p_row(), longformer_row(),    longformer_projected_row(),
-      strided_row(),  fixed_row(),    bigbird_row(), bigbird_random_row()};
+  static const std::vector<ProofRow> rows = [] {
+    std::vector<ProofRow> all = {
+        softmax_row(),  dot_row(),      cosine_row(),  additive_row(),      bilinear_row(),
+        low_rank_row(), gaussian_row(), sink_row(),    sigmoid_row(),       sparsemax_row(),
+        entmax_row(),   local_row(),    local_p_row(), longformer_row(),    longformer_projected_row(),
+        strided_row(),  fixed_row(),    bigbird_row(), bigbird_random_row()};
+    for (auto& row : plane_rows()) all.push_back(std::move(row));
+    return all;
+  }();
   return rows;
 }
 

@@ -1,0 +1,27 @@
+// Attention over images: mechanisms that know rows and columns, or products of channels, and blocks of them.
+#include <ATen/ATen.h>
+
+#include "fovea/nn/attention/registry.h"
+
+// 32 x 32 places behind a class token.
+fovea::nn::AttentionInput places() {
+  fovea::nn::AttentionInput input;
+  input.grid = fovea::nn::GridPositions{.rows = 32, .columns = 32, .prefix = 1};
+  input.q = input.k = input.v = at::randn({1, 4, 1025, 16});
+  return input;
+}
+
+bool axial() {
+  const auto input = places();
+  auto attention = fovea::nn::parse_attention("axial:axes=sequence").build({4, 4, 16, 16});
+  const auto out = attention->forward(input).out;
+  return out.sizes().equals({1, 4, 1025, 16});
+}
+
+int main() {
+  const bool all[] = {axial()};
+  for (const bool works : all) {
+    if (!works) return 1;
+  }
+  return 0;
+}
