@@ -18,8 +18,30 @@ bool axial() {
   return out.sizes().equals({1, 4, 1025, 16});
 }
 
+bool channel() {
+  const auto input = places();
+  auto attention = fovea::nn::parse_attention("channel:score=paper").build({4, 4, 16, 16});
+  const auto out = attention->forward(input).out;
+  return out.sizes().equals({1, 4, 1025, 16});
+}
+
+bool position() {
+  const auto input = places();
+  auto attention = fovea::nn::parse_attention("position").build({4, 4, 16, 16});
+  const auto out = attention->forward(input).out;
+  return out.sizes().equals({1, 4, 1025, 16});
+}
+
+bool double_attention() {
+  auto input = places();
+  input.k = input.v = at::randn({1, 4, 4096, 16});
+  auto attention = fovea::nn::parse_attention("double").build({4, 4, 16, 16});
+  const auto out = attention->forward(input).out;
+  return out.sizes().equals({1, 4, 1025, 16});
+}
+
 int main() {
-  const bool all[] = {axial()};
+  const bool all[] = {axial(), channel(), position(), double_attention()};
   for (const bool works : all) {
     if (!works) return 1;
   }

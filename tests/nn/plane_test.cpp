@@ -130,7 +130,7 @@ TEST(Plane, StandsInAHost) {
   at::manual_seed(6);
   SelfAttentionOptions options;
   options.dim = 8, options.num_heads = 2, options.grid = GridPositions{3, 4, 1};
-  for (const char* text : {"axial"}) {
+  for (const char* text : {"axial", "channel", "position", "double"}) {
     options.attention = text;
     SelfAttention layer(options);
     const at::Tensor x = at::randn({2, 13, 8}).requires_grad_();
@@ -167,6 +167,16 @@ TEST(Plane, RefusesWhatDoesNotFit) {
   refuses("axial", "broadcastable", [](auto& in) { in.call.mask = at::ones({5, 12}, at::kBool); });
   refuses("axial", "key_lengths", [](auto& in) { in.call.key_lengths = at::ones({3}, at::kLong); });
   refuses("axial", "observation", [](auto& in) { in.call.observe.entropy = true; });
+  for (const char* text : {"channel", "double"}) {
+    refuses(text, "causal order", [](auto& in) { in.call.causal = CausalAlignment::top_left; });
+    refuses(text, "no masks", [](auto& in) { in.call.mask = at::ones({12, 12}, at::kBool); });
+    refuses(text, "(B) integers", [](auto& in) { in.call.key_lengths = at::ones({2}); });
+    refuses(text, "(B) integers", [](auto& in) { in.call.key_lengths = at::ones({3}, at::kLong); });
+    refuses(text, "no weights", [](auto& in) { in.call.weights = true; });
+  }
+  expect_error(ErrorKind::usage, {"[channel] channels of values"}, [] {
+    parse_attention("channel").build({2, 2, 4, 6});
+  });
 }
 
 // One of scripts/parity_tests/plane_golden.py, with the mechanism between its projections.

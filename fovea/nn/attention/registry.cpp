@@ -6,12 +6,15 @@
 #include "fovea/nn/attention/axial.h"
 #include "fovea/nn/attention/bigbird.h"
 #include "fovea/nn/attention/bilinear.h"
+#include "fovea/nn/attention/channel.h"
 #include "fovea/nn/attention/cosine.h"
+#include "fovea/nn/attention/double.h"
 #include "fovea/nn/attention/gaussian.h"
 #include "fovea/nn/attention/local.h"
 #include "fovea/nn/attention/local_p.h"
 #include "fovea/nn/attention/longformer.h"
 #include "fovea/nn/attention/normalisers.h"
+#include "fovea/nn/attention/position.h"
 #include "fovea/nn/attention/scaled_dot.h"
 #include "fovea/nn/attention/sparse.h"
 
@@ -26,7 +29,8 @@ const std::vector<AttentionEntry>& attention_entries() {
                                                       local_attention(),        local_p_attention(),
                                                       longformer_attention(),   sparse_strided_attention(),
                                                       sparse_fixed_attention(), bigbird_attention(),
-                                                      axial_attention()};
+                                                      axial_attention(),        channel_attention(),
+                                                      position_attention(),     double_attention()};
   return entries;
 }
 

@@ -30,6 +30,8 @@ CostLaw of_text(double exponent, const char* text) {
   return {exponent, [text](int64_t) { return std::string(text); }};
 }
 
+const Reason kNoPackage{"PyTorch, torchvision, timm and transformers have none"};
+
 // Row and column of each position, -1 of a token.
 at::Tensor row_of(const Operands& o) {
   return at::where(o.j() < o.grid.tokens, at::full({}, -1, at::kLong),
@@ -86,10 +88,57 @@ ProofRow axial_columns_row() {
   });
 }
 
+// (B, 1, N, 1): 1 for the keys of each batch entry.
+at::Tensor known(const Operands& o) {
+  return (o.j() < o.lengths.unsqueeze(1)).to(at::kDouble).unsqueeze(1).unsqueeze(3);
+}
+
+// e / sum e along a dimension.
+at::Tensor shares(const at::Tensor& e, int64_t dim) { return e / e.sum(dim, true).clamp_min(1e-300); }
+
+at::Tensor over_channels(const Operands& o, double sign) {
+  const at::Tensor energy = ((o.q * known(o)).unsqueeze(4) * o.k.unsqueeze(3)).sum(2);  // (B, H, D, D)
+  const at::Tensor weights = shares((sign * energy).exp(), 3);
+  return (weights.unsqueeze(2) * (o.v * known(o)).unsqueeze(3)).sum(4);
+}
+
+ProofRow channel_row() {
+  ProofRow row{"channel", [](const Operands& o) { return over_channels(o, -1.0); },
+               Reason{"it mixes channels: no limit of it attends to positions"}, kNoPackage,
+               of_text(1.0, "channel")};
+  row.memory_exponent = 0.0;
+  return row;
+}
+
+ProofRow channel_paper_row() {
+  ProofRow row = channel_row();
+  row.text = "channel:score=paper";
+  row.formula = [](const Operands& o) { return over_channels(o, 1.0); };
+  return row;
+}
+
+ProofRow position_row() {
+  return {"position", [](const Operands& o) { return softmax_over(dots(o), o.seen, o.v); },
+          Limit{"position", "dot"}, kNoPackage, of_text(2.0, "position")};
+}
+
+// Maps that are the same everywhere gather means, which every query gets.
+ProofRow double_row() {
+  return {"double",
+          [](const Operands& o) {
+            const at::Tensor maps = shares(o.k.exp() * known(o), 2);
+            const at::Tensor descriptors = (maps.unsqueeze(4) * o.v.unsqueeze(3)).sum(2);  // (B, H, D, Dv)
+            return (shares(o.q.exp(), 3).unsqueeze(4) * descriptors.unsqueeze(2)).sum(3);
+          },
+          Limit{"double", "softmax:scale=0", 1e-12, [](Operands& o) { o.k.zero_(); }}, kNoPackage,
+          of_text(1.0, "double")};
+}
+
 }  // namespace
 
 std::vector<ProofRow> plane_rows() {
-  return {axial_sum_row(), axial_sequence_row(), axial_rows_row(), axial_columns_row()};
+  return {axial_sum_row(), axial_sequence_row(), axial_rows_row(), axial_columns_row(),
+          channel_row(),   channel_paper_row(),  position_row(),   double_row()};
 }
 
 }  // namespace fovea::proofs

@@ -1,0 +1,60 @@
+#include "fovea/nn/attention/channel.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/softmax.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+
+#include <string>
+#include <utility>
+
+#include "fovea/nn/attention/hidden_keys.h"
+#include "fovea/ops/operands.h"
+
+namespace fovea::nn {
+
+ChannelAttention::ChannelAttention(AttentionKind kind, const AttentionShape& shape,
+                                   const ChannelOptions& options)
+    : Attention(std::move(kind), shape), score_(options.score) {
+  if (shape.value_dim != shape.head_dim) {
+    refuse("channels of values must be those of keys",
+           std::to_string(shape.value_dim) + " and " + std::to_string(shape.head_dim),
+           "Project them to one size.");
+  }
+}
+
+AttentionOutput ChannelAttention::run(const AttentionInput& input) {
+  // Sums over all positions want the precision that autocast would take from them.
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  const at::Tensor hidden = hidden_keys(mechanism(), input);
+  const auto operand = [&](const at::Tensor& t) {
+    return with_heads(filled(widened(t), hidden, 0.0), input.q.size(1));
+  };
+  const at::Tensor energy = at::matmul(operand(input.q).transpose(2, 3), operand(input.k));
+  // Adding the largest of a row changes no softmax.
+  const at::Tensor weights = at::softmax(score_ == ChannelScore::paper ? energy : -energy, -1);
+  return {at::matmul(operand(input.v), weights.transpose(2, 3)).to(input.v.scalar_type()), {}, {}};
+}
+
+// Products, their negatives, weights.
+AttentionCost ChannelAttention::cost(int64_t n, int64_t, int64_t d) const {
+  return {2 * n * d * d, 3 * d * d * static_cast<int64_t>(sizeof(float))};
+}
+
+AttentionEntry channel_attention() {
+  return attention_entry<ChannelAttention>(
+      {"channel", "out_nc = sum_j softmax_j(-E_cj) v_nj over channels, E = q^T k",
+       "Fu et al. 2019, Dual attention network for scene segmentation, 3.3, and its code",
+       "O(N D^2) time, O(D^2) memory", "composed"},
+      {.causal_ok = false,
+       .supports_cross = false,
+       .takes_masks = false,
+       .takes_biases = false,
+       .takes_lengths = true,
+       .gives_weights = false,
+       .observes = false,
+       .takes_packed = false},
+      ChannelOptions{});
+}
+
+}  // namespace fovea::nn
