@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include "fovea/nn/attention/registry.h"
+#include "fovea/nn/block/augmented_conv.h"
 
 // 32 x 32 places behind a class token.
 fovea::nn::AttentionInput places() {
@@ -16,6 +17,23 @@ bool axial() {
   auto attention = fovea::nn::parse_attention("axial:axes=sequence").build({4, 4, 16, 16});
   const auto out = attention->forward(input).out;
   return out.sizes().equals({1, 4, 1025, 16});
+}
+
+bool conv_augmented() {
+  const auto input = places();
+  auto attention = fovea::nn::parse_attention("conv_augmented").build({4, 4, 16, 16, 0, input.grid});
+  const auto out = attention->forward(input).out;
+  return out.sizes().equals({1, 4, 1025, 16});
+}
+
+bool augmented_block() {
+  fovea::nn::AttentionAugmentedConv2dOptions options;
+  options.in_channels = 24, options.out_channels = 64;
+  options.key_channels = 16, options.value_channels = 8, options.heads = 4;
+  options.grid = {.rows = 14, .columns = 14};
+  fovea::nn::AttentionAugmentedConv2d layer(options);
+  const auto out = layer->forward(at::randn({2, 24, 14, 14}));
+  return out.sizes().equals({2, 64, 14, 14});
 }
 
 bool channel() {
@@ -41,7 +59,8 @@ bool double_attention() {
 }
 
 int main() {
-  const bool all[] = {axial(), channel(), position(), double_attention()};
+  const bool all[] = {axial(),   conv_augmented(), augmented_block(),
+                      channel(), position(),       double_attention()};
   for (const bool works : all) {
     if (!works) return 1;
   }

@@ -136,6 +136,9 @@ TEST(Run, MechanismTakesAGrid) {
   fails("axial", {{3}, {}, {-2, -3, 1}}, 3, "a grid of -2 x -3");
   fails("axial", {{1}, {}, {7}}, 3, "'grid' must hold rows, columns");
   fails("axial", {{2}, {2, 3}}, 3, "'grid' must hold rows, columns");
+  fails("conv_augmented", {{3}, {}, {2, 3, 1}}, 2, "has the parameters key_rel_w, key_rel_h");
+  const auto names = run_fovea({"run", "mechanism", "conv_augmented", "--heads", "2", "--list-weights"}).out;
+  EXPECT_NE(names.find("attention.key_rel_h\n"), std::string::npos) << names;
 }
 
 TEST(List, MechanismsSayWhatTheyAreAndCost) {

@@ -130,7 +130,7 @@ TEST(Plane, StandsInAHost) {
   at::manual_seed(6);
   SelfAttentionOptions options;
   options.dim = 8, options.num_heads = 2, options.grid = GridPositions{3, 4, 1};
-  for (const char* text : {"axial", "channel", "position", "double"}) {
+  for (const char* text : {"axial", "channel", "position", "double", "conv_augmented"}) {
     options.attention = text;
     SelfAttention layer(options);
     const at::Tensor x = at::randn({2, 13, 8}).requires_grad_();
@@ -138,7 +138,7 @@ TEST(Plane, StandsInAHost) {
     EXPECT_GT(x.grad().abs().max().item<double>(), 0.0) << text;
   }
   options.grid.reset();
-  for (const char* text : {"axial"}) {
+  for (const char* text : {"axial", "conv_augmented"}) {
     options.attention = text;
     expect_error(ErrorKind::usage, {text, "a grid of rows and columns"},
                  [&] { SelfAttention layer(options); });
@@ -152,7 +152,7 @@ TEST(Plane, RefusesWhatDoesNotFit) {
     change(input);
     expect_error(ErrorKind::usage, {part}, [&] { attention->forward(input); });
   };
-  for (const char* text : {"axial"}) {
+  for (const char* text : {"axial", "conv_augmented"}) {
     refuses(text, "a grid of rows and columns", [](auto& in) { in.grid.reset(); });
     refuses(text, "a grid of 3 x 5", [](auto& in) { in.grid->columns = 5; });
     refuses(text, "a grid of -3 x -4", [](auto& in) { in.grid = GridPositions{-3, -4, 0}; });
@@ -167,6 +167,9 @@ TEST(Plane, RefusesWhatDoesNotFit) {
   refuses("axial", "broadcastable", [](auto& in) { in.call.mask = at::ones({5, 12}, at::kBool); });
   refuses("axial", "key_lengths", [](auto& in) { in.call.key_lengths = at::ones({3}, at::kLong); });
   refuses("axial", "observation", [](auto& in) { in.call.observe.entropy = true; });
+  refuses("conv_augmented", "the one that it was built for; found 4 x 3", [](auto& in) {
+    in.grid = GridPositions{4, 3, 0};
+  });
   for (const char* text : {"channel", "double"}) {
     refuses(text, "causal order", [](auto& in) { in.call.causal = CausalAlignment::top_left; });
     refuses(text, "no masks", [](auto& in) { in.call.mask = at::ones({12, 12}, at::kBool); });
@@ -177,6 +180,14 @@ TEST(Plane, RefusesWhatDoesNotFit) {
   expect_error(ErrorKind::usage, {"[channel] channels of values"}, [] {
     parse_attention("channel").build({2, 2, 4, 6});
   });
+  expect_error(ErrorKind::usage, {"[conv_augmented]", "a network of sequences"}, [] {
+    parse_attention("conv_augmented").build({2, 2, 4, 4});
+  });
+  for (const int64_t rows : {int64_t{-1}, int64_t{1} << 40}) {
+    expect_error(ErrorKind::usage, {"[conv_augmented] a grid has at most 65536 rows"}, [&] {
+      parse_attention("conv_augmented").build({2, 2, 4, 4, 0, GridPositions{rows, 1, 0}});
+    });
+  }
 }
 
 // One of scripts/parity_tests/plane_golden.py, with the mechanism between its projections.

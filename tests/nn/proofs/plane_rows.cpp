@@ -134,11 +134,39 @@ ProofRow double_row() {
           of_text(1.0, "double")};
 }
 
+// r_(there - here), (N, M, D), 0 of tokens.
+at::Tensor distance_keys(const at::Tensor& table, const at::Tensor& place) {
+  const at::Tensor here = place.unsqueeze(1), there = place.unsqueeze(0), both = (here >= 0) & (there >= 0);
+  const at::Tensor entry = at::where(both, there - here + table.size(0) / 2, at::zeros({}, at::kLong));
+  return table.index({entry}) * both.unsqueeze(2);
+}
+
+ProofRow conv_augmented_row() {
+  ProofRow row{"conv_augmented",
+               [](const Operands& o) {
+                 const at::Tensor keys = distance_keys(o.parameter("key_rel_w"), column_of(o)) +
+                                         distance_keys(o.parameter("key_rel_h"), row_of(o));
+                 const at::Tensor products = (o.q.unsqueeze(3) * (o.k.unsqueeze(2) + keys)).sum(-1);
+                 return softmax_over(products / std::sqrt(static_cast<double>(o.q.size(3))), o.seen, o.v);
+               },
+               Limit{"conv_augmented", "softmax", 1e-12,
+                     [](Operands& o) {
+                       o.parameters.at("key_rel_w").zero_();
+                       o.parameters.at("key_rel_h").zero_();
+                     }},
+               Reason{"its authors' code is of TensorFlow 1; the ports to PyTorch are no packages"},
+               // N^2 (2 D + rows + columns) at D = 16.
+               of_text(2.4, "conv_augmented")};
+  row.grid = true;
+  row.memory_exponent = 1.4;
+  return row;
+}
+
 }  // namespace
 
 std::vector<ProofRow> plane_rows() {
-  return {axial_sum_row(), axial_sequence_row(), axial_rows_row(), axial_columns_row(),
-          channel_row(),   channel_paper_row(),  position_row(),   double_row()};
+  return {axial_sum_row(),     axial_sequence_row(), axial_rows_row(), axial_columns_row(), channel_row(),
+          channel_paper_row(), position_row(),       double_row(),     conv_augmented_row()};
 }
 
 }  // namespace fovea::proofs
