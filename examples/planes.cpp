@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include "fovea/nn/attention/registry.h"
+#include "fovea/nn/bilinear_pooling.h"
 #include "fovea/nn/block/augmented_conv.h"
 
 // 32 x 32 places behind a class token.
@@ -58,9 +59,15 @@ bool double_attention() {
   return out.sizes().equals({1, 4, 1025, 16});
 }
 
+bool bilinear_pooling() {
+  fovea::nn::BilinearPooling head(/*channels=*/32, /*others=*/32, /*classes=*/200);
+  const auto logits = head->forward(at::randn({2, 32, 7, 7}));
+  return logits.sizes().equals({2, 200});
+}
+
 int main() {
-  const bool all[] = {axial(),   conv_augmented(), augmented_block(),
-                      channel(), position(),       double_attention()};
+  const bool all[] = {axial(),    conv_augmented(),   augmented_block(), channel(),
+                      position(), double_attention(), bilinear_pooling()};
   for (const bool works : all) {
     if (!works) return 1;
   }

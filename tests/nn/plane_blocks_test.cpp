@@ -5,7 +5,9 @@
 #include <cmath>
 #include <string>
 
+#include "fovea/nn/bilinear_pooling.h"
 #include "fovea/nn/block/augmented_conv.h"
+#include "fovea/ops/bilinear_pool.h"
 #include "tests/support/errors.h"
 
 // Blocks and heads of networks of images.
@@ -17,6 +19,78 @@ double gap_of(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().m
 
 at::Tensor random_map(int64_t channels, int64_t rows, int64_t columns) {
   return at::randn({2, channels, rows, columns}, at::kDouble);
+}
+
+// Place by place, with the square root as it is: no product is near 0.
+TEST(BilinearPool, IsItsFormula) {
+  at::manual_seed(1);
+  const at::Tensor a = random_map(3, 4, 5), b = random_map(2, 4, 5), found = bilinear_pool(a, b);
+  at::Tensor products = at::zeros({2, 3, 2}, at::kDouble);
+  for (int64_t y = 0; y < 4; ++y) {
+    for (int64_t x = 0; x < 5; ++x) {
+      const auto at_place = [&](const at::Tensor& t) { return t.select(2, y).select(2, x); };
+      products += at_place(a).unsqueeze(2) * at_place(b).unsqueeze(1);
+    }
+  }
+  const at::Tensor roots = (products.sign() * products.abs().sqrt()).flatten(1);
+  EXPECT_GT(products.abs().min().item<double>(), 1e-2);
+  EXPECT_LT(gap_of(found, roots / roots.norm(2, 1, true)), 1e-6);
+  EXPECT_LT(gap_of(found.norm(2, 1), at::ones({2})), 1e-6);
+  // Where things are does not matter, nor how many times they are there.
+  const at::Tensor order = at::randperm(20);
+  const auto moved = [&](const at::Tensor& t) { return t.flatten(2).index_select(2, order).view(t.sizes()); };
+  EXPECT_LT(gap_of(bilinear_pool(moved(a), moved(b)), found), 1e-12);
+  EXPECT_LT(gap_of(bilinear_pool(a.repeat({1, 1, 2, 1}), b.repeat({1, 1, 2, 1})), found), 1e-7);
+  EXPECT_LT(gap_of(bilinear_pool(a.to(at::kFloat), b.to(at::kFloat)), found), 1e-5);
+}
+
+TEST(BilinearPool, GradientsAreSlopes) {
+  at::manual_seed(2);
+  at::Tensor x = random_map(3, 2, 2);
+  const at::Tensor seen = at::randn({2, 9}, at::kDouble), direction = at::randn_like(x);
+  // A channel of zeros: products of exactly 0, where the square root itself has no slope.
+  x.select(1, 1).zero_();
+  const at::Tensor leaf = x.detach().requires_grad_();
+  (bilinear_pool(leaf, leaf) * seen).sum().backward();
+  EXPECT_TRUE(at::isfinite(leaf.grad()).all().item<bool>());
+  constexpr double kStep = 1e-12;  // well within the round part of the root
+  const auto value = [&](double step) {
+    const at::Tensor moved = x + direction * step;
+    return (bilinear_pool(moved, moved) * seen).sum().item<double>();
+  };
+  const double slope = (value(kStep) - value(-kStep)) / (2 * kStep);
+  EXPECT_NEAR((leaf.grad() * direction).sum().item<double>() / slope, 1.0, 1e-3);
+}
+
+// Features that are all 0, as of a dead ReLU.
+TEST(BilinearPool, OfNothingIsNothing) {
+  const at::Tensor x = at::zeros({1, 4, 3, 3}).requires_grad_();
+  const at::Tensor out = bilinear_pool(x, x);
+  EXPECT_EQ(out.abs().max().item<double>(), 0.0);
+  out.sum().backward();
+  EXPECT_EQ(x.grad().abs().max().item<double>(), 0.0);
+  const at::Tensor alive = at::ones({1, 4, 3, 3}).requires_grad_(), dead = at::zeros({1, 2, 3, 3});
+  bilinear_pool(alive, dead).sum().backward();
+  EXPECT_TRUE(at::isfinite(alive.grad()).all().item<bool>());
+}
+
+TEST(BilinearPool, RefusesWhatDoesNotFit) {
+  const at::Tensor a = at::ones({2, 3, 4, 4});
+  for (const at::Tensor& b :
+       {at::ones({2, 3, 4}), at::ones({1, 3, 4, 4}), at::ones({2, 3, 4, 5}), at::ones({2, 3, 4, 4}, at::kInt),
+        at::ones({2, 3, 4, 4}, at::kDouble), at::Tensor()}) {
+    expect_error(ErrorKind::usage, {"[bilinear_pool] a and b must be maps"}, [&] { bilinear_pool(a, b); });
+  }
+}
+
+TEST(BilinearPooling, IsAHead) {
+  at::manual_seed(3);
+  BilinearPooling head(3, 2, 5);
+  const at::Tensor a = random_map(3, 4, 4).to(at::kFloat), b = random_map(2, 4, 4).to(at::kFloat);
+  EXPECT_LT(gap_of(head->forward(a, b), head->fc->forward(bilinear_pool(a, b))), 1e-7);
+  EXPECT_EQ(head->multiply_adds(a, {}), 2 * 3 * 2 * 16);
+  BilinearPooling own(3, 3, 5);
+  EXPECT_LT(gap_of(own->forward(a), own->forward(a, a)), 1e-7);
 }
 
 AttentionAugmentedConv2dOptions small_augmented() {
