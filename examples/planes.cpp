@@ -4,6 +4,7 @@
 #include "fovea/nn/attention/registry.h"
 #include "fovea/nn/bilinear_pooling.h"
 #include "fovea/nn/block/augmented_conv.h"
+#include "fovea/nn/block/coatnet.h"
 
 // 32 x 32 places behind a class token.
 fovea::nn::AttentionInput places() {
@@ -65,9 +66,20 @@ bool bilinear_pooling() {
   return logits.sizes().equals({2, 200});
 }
 
+bool coatnet() {
+  const fovea::nn::CoAtNetOptions first{.in_channels = 32, .out_channels = 64, .stride = 2},
+      second{.in_channels = 64, .out_channels = 96, .stride = 2};
+  fovea::nn::RelativeAttentionOptions relative;
+  relative.grid = {.rows = 7, .columns = 7};
+  fovea::nn::MbConv convolution(first);
+  fovea::nn::CoAtNetTransformer attention(second, relative);
+  const auto out = attention->forward(convolution->forward(at::randn({2, 32, 28, 28})));
+  return out.sizes().equals({2, 96, 7, 7});
+}
+
 int main() {
-  const bool all[] = {axial(),    conv_augmented(),   augmented_block(), channel(),
-                      position(), double_attention(), bilinear_pooling()};
+  const bool all[] = {axial(),    conv_augmented(),   augmented_block(),  channel(),
+                      position(), double_attention(), bilinear_pooling(), coatnet()};
   for (const bool works : all) {
     if (!works) return 1;
   }

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <string>
 
+#include "fovea/io/tensors.h"
 #include "fovea/nn/bilinear_pooling.h"
 #include "fovea/nn/block/augmented_conv.h"
+#include "fovea/nn/block/coatnet.h"
 #include "fovea/ops/bilinear_pool.h"
 #include "tests/support/errors.h"
 
@@ -146,6 +148,112 @@ TEST(AttentionAugmentedConv2d, RefusesWhatDoesNotFit) {
   expect_error(ErrorKind::usage, {"maps must be (B, C, 3, 4)", "(2, 3, 4, 3)"}, [&] {
     layer->forward(at::zeros({2, 3, 4, 3}));
   });
+}
+
+// One of scripts/parity_tests/plane_golden.py.
+class TimmBlock {
+ public:
+  explicit TimmBlock(std::string name) : name_(std::move(name)) {}
+
+  // The very names of timm's parameters, and their numbers, outputs and gradients.
+  template <class Block>
+  void expect_equal(Block& block) const {
+    block.to(at::kDouble);
+    block.eval();
+    fill(block);
+    at::Tensor x = number("x").clone().requires_grad_();
+    const at::Tensor out = block.forward(x);
+    EXPECT_LT(gap_of(out, number("out")), 1e-12) << name_;
+    (out * number("seen")).sum().backward();
+    EXPECT_LT(gap_of(x.grad(), number("grad.x")), 1e-11) << name_;
+    size_t count = 0;
+    for (const auto& [key, tensor] : tensors()) count += key.starts_with(name_ + ".grad.") ? 1 : 0;
+    EXPECT_EQ(block.named_parameters().size() + 1, count) << name_;
+    for (const auto& item : block.named_parameters()) {
+      EXPECT_LT(gap_of(item.value().grad(), number("grad." + item.key())), 1e-11)
+          << name_ << ' ' << item.key();
+    }
+  }
+
+ private:
+  static const io::TensorMap& tensors() {
+    static const io::TensorMap all = io::load_tensors(FOVEA_TEST_DATA "/nn/plane.safetensors");
+    return all;
+  }
+  const at::Tensor& number(const std::string& key) const { return tensors().at(name_ + "." + key); }
+  template <class Block>
+  void fill(Block& block) const {
+    const torch::NoGradGuard no_grad;
+    for (const auto& item : block.named_parameters()) item.value().copy_(number("weight." + item.key()));
+    for (const auto& item : block.named_buffers()) {
+      if (item.key().find("running") != std::string::npos) item.value().copy_(number("weight." + item.key()));
+    }
+  }
+
+  std::string name_;
+};
+
+RelativeAttentionOptions small_relative() {
+  RelativeAttentionOptions options;
+  options.head_dim = 4;
+  options.grid = {.rows = 3, .columns = 5};
+  return options;
+}
+
+TEST(CoAtNet, BlocksAreTimms) {
+  for (const int64_t stride : {1, 2}) {
+    const CoAtNetOptions options{.in_channels = 8, .out_channels = 8 * stride, .stride = stride};
+    MbConv convolution(options);
+    TimmBlock("conv" + std::to_string(stride)).expect_equal(*convolution);
+    CoAtNetTransformer transformer(options, small_relative());
+    TimmBlock("transformer" + std::to_string(stride)).expect_equal(*transformer);
+  }
+}
+
+// What a place gets from its neighbours' numbers depends on how far away they are, not on where they are.
+TEST(CoAtNet, RelativeNumbersMoveWithThePlace) {
+  at::manual_seed(5);
+  const torch::NoGradGuard no_grad;
+  RelativeAttentionOptions options = small_relative();
+  options.in_channels = options.out_channels = 4;
+  RelativeAttention layer(options);
+  layer->to(at::kDouble);
+  at::Tensor table = layer->named_parameters()["rel_pos.relative_position_bias_table"];
+  table.fill_(-1e9);
+  // Entry of one row down and two columns right of the query, which alone it sees where that is in the map.
+  table[(-1 + 2) * 9 + (-2 + 4)] = 0.0;
+  const at::Tensor x = random_map(4, 3, 5), out = layer->forward(x);
+  const at::Tensor values = at::conv2d(x, layer->named_parameters()["qkv.weight"].narrow(0, 8, 4),
+                                       layer->named_parameters()["qkv.bias"].narrow(0, 8, 4));
+  const at::Tensor expected =
+      at::conv2d(values, layer->named_parameters()["proj.weight"], layer->named_parameters()["proj.bias"]);
+  EXPECT_LT(gap_of(out.narrow(2, 0, 2).narrow(3, 0, 3), expected.narrow(2, 1, 2).narrow(3, 2, 3)), 1e-12);
+}
+
+TEST(CoAtNet, RefusesWhatDoesNotFit) {
+  for (const CoAtNetOptions options :
+       {CoAtNetOptions{8, 16, 1}, CoAtNetOptions{8, 8, 3}, CoAtNetOptions{0, 0, 1}}) {
+    expect_error(ErrorKind::usage, {"[coatnet]", "stride"}, [&] { MbConv block(options); });
+    expect_error(ErrorKind::usage, {"[coatnet]", "stride"},
+                 [&] { CoAtNetTransformer block(options, small_relative()); });
+  }
+  RelativeAttentionOptions relative = small_relative();
+  relative.in_channels = 6, relative.out_channels = 6;
+  expect_error(ErrorKind::usage, {"[relative_attention]", "4 of 6"},
+               [&] { RelativeAttention layer(relative); });
+  relative.in_channels = relative.out_channels = 8;
+  relative.attention = "channel";
+  RelativeAttention mixes(relative);
+  expect_error(ErrorKind::usage, {"[channel] it takes no biases"}, [&] {
+    mixes->forward(at::zeros({1, 8, 3, 5}));
+  });
+  relative.attention = "softmax";
+  RelativeAttention layer(relative);
+  expect_error(ErrorKind::usage, {"(B, C, 3, 5)", "(1, 8, 5, 3)"}, [&] {
+    layer->forward(at::zeros({1, 8, 5, 3}));
+  });
+  relative.grid = {};
+  expect_error(ErrorKind::usage, {"[relative_attention]"}, [&] { RelativeAttention none(relative); });
 }
 
 }  // namespace

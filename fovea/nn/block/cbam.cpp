@@ -6,19 +6,9 @@
 
 #include <algorithm>
 
+#include "fovea/nn/block/holder.h"
+
 namespace fovea::nn {
-namespace {
-
-// Holds modules under names that are not the members' own.
-class Holder : public torch::nn::Module {
- public:
-  template <class M>
-  M add(const std::string& name, M module) {
-    return register_module(name, module);
-  }
-};
-
-}  // namespace
 
 ChannelGateImpl::ChannelGateImpl(int64_t channels, int64_t reduction) {
   const int64_t reduced = std::max<int64_t>(1, channels / reduction);
