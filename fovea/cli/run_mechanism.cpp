@@ -124,29 +124,34 @@ std::optional<nn::GridPositions> grid_of(const io::TensorMap& tensors, const std
 
 // Which parameters there are does not depend on sizes.
 std::shared_ptr<nn::Attention> smallest(const nn::AttentionPlan& plan) {
+  constexpr int64_t kRoomForRanks = 256;
   nn::AttentionShape shape;
+  shape.head_dim = shape.value_dim = kRoomForRanks;
   shape.width = 1;
   shape.grid = nn::GridPositions{1, 1, 0};
   return plan.build(shape);
 }
 
 // Projections of rows, and the mechanism between them.
-nn::MultiHeadAttention make_host(const Call& call, const std::string& mechanism, int64_t width,
+nn::MultiHeadAttention make_host(int64_t heads, const std::string& mechanism, int64_t width,
                                  int64_t context_width, const std::optional<nn::GridPositions>& grid) {
   nn::MultiHeadAttentionOptions options;
   options.grid = grid;
   options.embed_dim = width;
-  options.num_heads = call.get_int("--heads", 1).value_or(1);
+  options.num_heads = heads;
   options.kdim = options.vdim = context_width;
   options.attention = mechanism;
   return nn::MultiHeadAttention(options);
 }
 
+// The names of weights are those of any number of heads; a network of as many as a user may write is not.
+constexpr int64_t kMostListedHeads = 16;
+
 // With --heads, rows are projected too.
 std::vector<std::string> weight_names(const Call& call, const nn::AttentionPlan& plan) {
   if (!call.has("--heads") && !plan.entry->traits.needs_x) return smallest(plan)->named_parameters().keys();
-  const int64_t heads = call.get_int("--heads", 1).value_or(1);
-  return make_host(call, *call.get("MECHANISM"), heads, heads, nn::GridPositions{1, 1, 0})
+  const int64_t heads = std::min<int64_t>(call.get_int("--heads", 1).value_or(1), kMostListedHeads);
+  return make_host(heads, *call.get("MECHANISM"), heads, heads, nn::GridPositions{1, 1, 0})
       ->named_parameters()
       .keys();
 }
@@ -215,7 +220,8 @@ at::Tensor attend_rows(const Call& call, const io::TensorMap& tensors, const std
     throw data_error(file, "x stands in the place of q, k and v; found both. Leave one out.");
   }
   nn::MultiHeadAttention host =
-      make_host(call, *call.get("MECHANISM"), width(x), width(context), grid_of(tensors, file));
+      make_host(call.get_int("--heads", 1).value_or(1), *call.get("MECHANISM"), width(x), width(context),
+                grid_of(tensors, file));
   models::load_weights(*host, required(call, "--weights"));
   if (x.is_floating_point()) host->to(x.scalar_type());
   host->eval();

@@ -36,6 +36,17 @@ struct TileRange {
   int32_t batch, head;
 };
 
+/// Sizes of a call: what tables of functors must reach.
+struct Extent {
+  int64_t batch, heads, queries, keys;
+};
+
+/// Asks a functor that reads tables, by its `void require(const Extent&) const`, whether they reach so far.
+template <class Functor>
+void require_of(const Functor& functor, const Extent& n) {
+  if constexpr (requires { functor.require(n); }) functor.require(n);
+}
+
 /// What a mask says of a rectangle: none of its pairs may attend, some, all.
 enum class Cover { skip, partial, full };
 

@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <type_traits>
 #include <utility>
 
+#include "fovea/core/error.h"
 #include "fovea/mods/at.h"
 #include "fovea/mods/table.h"
 
@@ -66,12 +68,16 @@ struct Window : Mask {
   }
 };
 
-/// Every step-th key, counted from the query: (q - k) mod step = 0; with a Window, a dilated one.   step
-/// >= 1. Source: Longformer (Beltagy et al. 2020), 3.1.
+/// Every step-th key, counted from the query: (q - k) mod step = 0; with a Window, a dilated one.   Throws
+/// fovea::Error (usage) unless step >= 1. Source: Longformer (Beltagy et al. 2020), 3.1.
 struct Dilated : Mask {
   int32_t step;
 
-  explicit Dilated(int32_t step) : step(step) {}
+  explicit Dilated(int32_t step) : step(step) {
+    if (step < 1) {
+      throw usage_error("Dilated", "the step must be 1 or more", std::to_string(step), "1 sees every key.");
+    }
+  }
 
   template <class Q, class K>
   auto operator()(const At<Q, K>& at) const {
@@ -119,6 +125,10 @@ struct KeyLengths : Mask {
 
   explicit KeyLengths(Table<int32_t> lengths) : lengths(std::move(lengths)) {}
 
+  void require(const Extent& n) const {
+    require_entries(lengths, n.batch, "KeyLengths", "there must be a length for each batch entry");
+  }
+
   template <class Q, class K>
   auto operator()(const At<Q, K>& at) const {
     return at.k < load(lengths, at.batch);
@@ -138,6 +148,18 @@ struct Segments : Mask {
 
   Segments(Table<int32_t> query_ids, Table<int32_t> key_ids, int32_t queries, int32_t keys)
       : query_ids(std::move(query_ids)), key_ids(std::move(key_ids)), queries(queries), keys(keys) {}
+
+  /// A call may have fewer queries and keys than the segments' rows.
+  void require(const Extent& n) const {
+    if (n.queries > queries || n.keys > keys) {
+      throw usage_error("Segments", "there must be an id for each query and key",
+                        std::to_string(queries) + " and " + std::to_string(keys) + " for " +
+                            std::to_string(n.queries) + " and " + std::to_string(n.keys),
+                        "Give the segments of this call.");
+    }
+    require_entries(query_ids, n.batch * queries, "Segments", "query_ids must have B rows");
+    require_entries(key_ids, n.batch * keys, "Segments", "key_ids must have B rows");
+  }
 
   template <class Q, class K>
   auto operator()(const At<Q, K>& at) const {
@@ -164,6 +186,7 @@ struct And : Mask {
   B b;
 
   And(A a, B b) : a(a), b(b) {}
+  void require(const Extent& n) const { require_of(a, n), require_of(b, n); }
 
   template <class Q, class K>
   auto operator()(const At<Q, K>& at) const {
@@ -178,6 +201,7 @@ struct Or : Mask {
   B b;
 
   Or(A a, B b) : a(a), b(b) {}
+  void require(const Extent& n) const { require_of(a, n), require_of(b, n); }
 
   template <class Q, class K>
   auto operator()(const At<Q, K>& at) const {
@@ -191,6 +215,7 @@ struct Not : Mask {
   A a;
 
   explicit Not(A a) : a(a) {}
+  void require(const Extent& n) const { require_of(a, n); }
 
   template <class Q, class K>
   auto operator()(const At<Q, K>& at) const {

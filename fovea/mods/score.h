@@ -1,5 +1,8 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <string>
 #include <tuple>
 #include <type_traits>
 
@@ -50,6 +53,11 @@ struct Alibi {
   Table<float> slopes;
   int32_t entry = 0;
 
+  void require(const Extent& n) const {
+    require_entries(slopes, n.batch * n.heads == 0 ? 0 : (n.batch - 1) * entry + n.heads, "Alibi",
+                    "there must be a slope for each head");
+  }
+
   template <class V, class Q, class K>
   V operator()(V s, const At<Q, K>& at) const {
     using std::abs;
@@ -67,6 +75,10 @@ struct Alibi {
 /// factor_h s.   (H)
 struct HeadFactor {
   Table<float> factors;
+
+  void require(const Extent& n) const {
+    require_entries(factors, n.heads, "HeadFactor", "there must be a factor for each head");
+  }
 
   template <class V, class Q, class K>
   V operator()(V s, const At<Q, K>& at) const {
@@ -90,6 +102,20 @@ struct ByPlace {
   Table<float> table;
   Table<int32_t> places;
   int32_t entry, centre;
+
+  void require(const Extent& n) const {
+    const int64_t count = std::max(n.queries, n.keys);
+    require_entries(places, count, "ByPlace", "there must be a place for each position");
+    if (count == 0) return;
+    const auto [low, high] = std::minmax_element(places.data, places.data + count);
+    const int64_t reach = int64_t{*high} - *low;
+    if (reach > centre) {
+      throw usage_error("ByPlace", "the centre must be the largest difference of places, or more",
+                        std::to_string(centre) + " for " + std::to_string(reach), "Count places from 0.");
+    }
+    require_entries(table, std::max<int64_t>(n.heads - 1, 0) * entry + centre + reach + 1, "ByPlace",
+                    "there must be a number for each difference of places");
+  }
 
   template <class V, class Q, class K>
   V operator()(V s, const At<Q, K>& at) const {
@@ -116,6 +142,10 @@ struct Chain {
   std::tuple<Scores...> scores;
 
   explicit Chain(Scores... scores) : scores(scores...) {}
+
+  void require(const Extent& n) const {
+    std::apply([&](const auto&... score) { (require_of(score, n), ...); }, scores);
+  }
 
   template <class V, class Q, class K>
   V operator()(V s, const At<Q, K>& at) const {

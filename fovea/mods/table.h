@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
+#include "fovea/core/error.h"
 #include "fovea/core/isa_target.h"
 #include "fovea/mods/simd.h"
 
@@ -17,6 +19,14 @@ struct Table {
   int64_t size = 0;
   std::shared_ptr<const void> owner;
 };
+
+/// Throws Error (usage) in the name of `functor` unless the table has so many entries, which `rule` names.
+template <class T>
+void require_entries(const Table<T>& table, int64_t entries, const char* functor, const char* rule) {
+  if (table.size >= entries) return;
+  throw usage_error(functor, rule, std::to_string(table.size) + " of " + std::to_string(entries),
+                    "Give the table every entry that the call reads.");
+}
 
 template <class T>
 T load(const Table<T>& table, int64_t index) {

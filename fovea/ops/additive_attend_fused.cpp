@@ -97,7 +97,7 @@ std::optional<std::string_view> why_not_additive_fused(const at::Tensor& q, cons
                                                        const at::Tensor& v, const at::Tensor& w,
                                                        const AttendOptions& options) {
   if (const auto reason = why_not_kernel(q, k, v, options)) return reason;
-  if (w.layout() != at::kStrided) return "w is not a plain tensor";
+  if (!is_plain(w)) return "w is not a plain tensor";
   if (options.dropout_p > 0.0) return "dropout is asked for";
   if (options.weights) return "the weights are asked for";
   if (!std::holds_alternative<Softmax>(options.normaliser)) return "the normaliser is not softmax";

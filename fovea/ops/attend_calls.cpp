@@ -45,7 +45,9 @@ kernels::ForwardArgs forward_args(const at::Tensor& q, const at::Tensor& k, cons
 
 OutputGradients output_gradients(const torch::autograd::variable_list& grads, const at::Tensor& q,
                                  const at::Tensor& v) {
-  return {grads[0].defined() ? grads[0] : at::zeros_like(empty_output(q, v)), grads[1]};
+  const bool given = grads[0].defined() && !grads[0]._is_zerotensor();
+  return {given ? grads[0].resolve_neg() : at::zeros_like(empty_output(q, v)),
+          grads[1].defined() ? grads[1].resolve_neg() : grads[1]};
 }
 
 BackwardCall backward_call(const torch::autograd::variable_list& qkv, const OutputGradients& grads,

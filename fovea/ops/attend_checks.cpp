@@ -2,9 +2,11 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 #include <variant>
 
 #include "fovea/core/error.h"
+#include "fovea/ops/attend_functors.h"
 #include "fovea/ops/attend_normalisers.h"
 #include "fovea/ops/describe.h"
 
@@ -77,8 +79,11 @@ void check_device(const char* where, const at::Tensor& t, const at::Tensor& q, c
                     describe(t) + ", q " + describe(q), "Move it.");
 }
 
+// In float32, which kernels compute in.
+bool is_number(double x) { return std::abs(x) <= std::numeric_limits<float>::max(); }
+
 void check_numbers(const char* where, const AttendOptions& options) {
-  if (options.scale && !std::isfinite(*options.scale)) {
+  if (options.scale && !is_number(*options.scale)) {
     throw usage_error(where, "the scale must be finite", std::to_string(*options.scale),
                       "Leave it empty for 1 / sqrt(D).");
   }
@@ -123,7 +128,7 @@ void check_similarity(const char* where, const at::Tensor& q, const AttendOption
   if (const auto* cosine = std::get_if<Cosine>(&options.similarity)) {
     check_per_head(where, q, cosine->scale, "the scale of a cosine");
     const double* scale = std::get_if<double>(&cosine->scale);
-    if (scale && !std::isfinite(*scale)) {
+    if (scale && !is_number(*scale)) {
       throw usage_error(where, "the scale of a cosine must be finite", std::to_string(*scale),
                         "1 leaves it as it is.");
     }
@@ -131,9 +136,9 @@ void check_similarity(const char* where, const at::Tensor& q, const AttendOption
   if (const auto* gaussian = std::get_if<Gaussian>(&options.similarity)) {
     check_per_head(where, q, gaussian->width, "the width of a Gaussian");
     const double* width = std::get_if<double>(&gaussian->width);
-    if (width && !(*width > 0.0 && std::isfinite(*width))) {
-      throw usage_error(where, "the width of a Gaussian must be finite and above 0", std::to_string(*width),
-                        "It is a distance.");
+    if (width && !(*width >= 1e-15 && *width <= 1e15)) {
+      throw usage_error(where, "the width of a Gaussian must be above 0, within 1e-15 ... 1e15",
+                        std::to_string(*width), "It is a distance.");
     }
   }
 }
@@ -246,7 +251,7 @@ void check_blocks(const char* where, const at::Tensor& q, const at::Tensor& k, c
     throw usage_error(where, "the size of a block must be at least 1", std::to_string(blocks.size),
                       "Give the positions of a block.");
   }
-  const auto count = [&](int64_t length) { return (length + blocks.size - 1) / blocks.size; };
+  const auto count = [&](int64_t length) { return length == 0 ? 0 : (length - 1) / blocks.size + 1; };
   const std::array<int64_t, 4> shape = {q.size(0), q.size(1), count(q.size(2)), count(k.size(2))};
   const at::Tensor& mask = blocks.mask;
   const bool fits = mask.scalar_type() == at::kBool && mask.dim() == 4 && broadcasts(mask, shape) &&
@@ -268,7 +273,7 @@ void check_normaliser(const char* where, const at::Tensor& q, const AttendOption
     check_device(where, *sink->scores, q, "the sink");
   }
   const auto* sigmoid = std::get_if<Sigmoid>(&options.normaliser);
-  if (sigmoid && sigmoid->bias && !std::isfinite(*sigmoid->bias)) {
+  if (sigmoid && sigmoid->bias && !is_number(*sigmoid->bias)) {
     throw usage_error(where, "the bias of a sigmoid must be finite", std::to_string(*sigmoid->bias),
                       "Leave it empty for -log(M).");
   }
@@ -291,6 +296,7 @@ void check_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   check_masks(where, q, k, options);
   check_normaliser(where, q, options);
   if (options.blocks) check_blocks(where, q, k, *options.blocks);
+  if (options.functors) options.functors->require({q.size(0), q.size(1), q.size(2), k.size(2)});
 }
 
 }  // namespace fovea

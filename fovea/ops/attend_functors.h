@@ -47,6 +47,10 @@ class AttendFunctors {
   /// Broadcastable to (B, H, N, M), true = may attend; undefined when all may.
   virtual at::Tensor allowed(const TensorAt&) const { return {}; }
 
+  /// Throws Error (usage) where a table does not reach so far. A functor of a user's that has no require() is
+  /// taken at its word.
+  virtual void require(const Extent&) const {}
+
   /// The tensor that the score reads and can give a gradient; undefined when there is none.
   virtual at::Tensor learned() const { return {}; }
   /// Zeros (chunks, H, ...) for TileProgram::sums, and the gradient of learned() once a backward has run.
@@ -70,6 +74,10 @@ class BoundFunctors : public AttendFunctors {
  public:
   explicit BoundFunctors(Functors<Score, M> functors) : functors_(std::move(functors)) {}
   TileProgram program() const override { return tile_program(functors_); }
+  void require(const Extent& n) const override {
+    require_of(functors_.score, n);
+    require_of(functors_.mask, n);
+  }
   at::Tensor score(const at::Tensor& scores, const TensorAt& at) const override {
     return functors_.score(scores, at);
   }

@@ -13,7 +13,10 @@ std::optional<std::string_view> why_not_kernel(const at::Tensor& q, const at::Te
                                                const AttendOptions& options) {
   constexpr int64_t kWidest = 256;
   const auto width_fits = [](const at::Tensor& t) { return t.size(3) >= 1 && t.size(3) <= kWidest; };
-  if (!q.is_cpu() || q.layout() != at::kStrided) return "the tensors are not plain tensors on the CPU";
+  const auto given = tensors_of(options);
+  if (!is_plain(q) || !is_plain(k) || !is_plain(v) || !std::all_of(given.begin(), given.end(), is_plain)) {
+    return "the tensors are not plain tensors on the CPU";
+  }
   if (!kernel_type(q.scalar_type())) return "the type is not float32, bfloat16 or float16";
   if (!width_fits(q) || !width_fits(v)) return "a head size is not in 1 ... 256";
   if (std::max(q.size(2), k.size(2)) >= kLongestKernel) return "a length is not below 2^29";
@@ -43,6 +46,11 @@ bool wants_gradient(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   if (wants(q) || wants(k) || wants(v)) return true;
   const auto given = tensors_of(options);
   return std::any_of(given.begin(), given.end(), wants);
+}
+
+bool is_plain(const at::Tensor& t) {
+  return t.is_cpu() && t.layout() == at::kStrided && !t.is_neg() && !t._is_zerotensor() &&
+         !t._fw_grad(/*level=*/0).defined();
 }
 
 at::Tensor with_unit_stride(const at::Tensor& t) {

@@ -27,6 +27,10 @@ std::optional<kernels::Type> kernel_type(at::ScalarType type);
 bool wants_gradient(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                     const AttendOptions& options);
 
+/// Whether the numbers of a tensor stand in memory as they are: on the CPU, strided, not as the negated view
+/// or the zeros without memory that torch makes, and without a tangent of forward differentiation.
+bool is_plain(const at::Tensor& t);
+
 /// `t` itself or a copy: kernels read rows where they stand, if their numbers are neighbours.
 at::Tensor with_unit_stride(const at::Tensor& t);
 

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <string>
 
 #include "fovea/core/error.h"
@@ -121,13 +122,18 @@ AttendObserved observe_attend(const at::Tensor& q, const at::Tensor& k, const At
   check_lse(q, lse);
   check_wanted(q, k, wanted);
   const at::NoGradGuard no_gradient;
+  AttendObservation asked = wanted;
+  if (asked.blocks) {  // one block of all is as large as any
+    asked.blocks = ObservedBlocks{std::min(asked.blocks->queries, std::max<int64_t>(q.size(2), 1)),
+                                  std::min(asked.blocks->keys, std::max<int64_t>(k.size(2), 1))};
+  }
   AttendOptions own = options;
   own.weights = false;
   own.lse = true;  // the scores are those that it sums
   return with_operands(q, k, own, [&](const at::Tensor& queries, const at::Tensor& keys) {
     const Refusal reason = why_not_fused(queries, keys, keys, own);
     report_choice("observe_attend", q, k, "fused", reason);
-    return (reason ? observe_composed : observe_fused)(queries, keys, own, lse, wanted);
+    return (reason ? observe_composed : observe_fused)(queries, keys, own, lse, asked);
   });
 }
 

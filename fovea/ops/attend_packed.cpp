@@ -22,9 +22,8 @@ std::vector<int64_t> lengths_of(const at::Tensor& offsets, int64_t total, const 
   const int64_t* at = values.const_data_ptr<int64_t>();
   const int64_t count = values.numel();
   std::vector<int64_t> lengths;
-  for (int64_t s = 1; s < count; ++s) lengths.push_back(at[s] - at[s - 1]);
   for (int64_t s = 0; s + 1 < count; ++s) {
-    if (lengths[s] >= 0) continue;
+    if (at[s] <= at[s + 1]) continue;
     throw usage_error(
         kPacked, std::string(name) + " must not descend",
         std::to_string(at[s]) + " before " + std::to_string(at[s + 1]) + " at " + std::to_string(s),
@@ -35,6 +34,7 @@ std::vector<int64_t> lengths_of(const at::Tensor& offsets, int64_t total, const 
                       std::string(name) + " must go from 0 to the number of rows, " + std::to_string(total),
                       std::to_string(at[0]) + " ... " + std::to_string(at[count - 1]), "Cover all rows.");
   }
+  for (int64_t s = 1; s < count; ++s) lengths.push_back(at[s] - at[s - 1]);
   return lengths;
 }
 

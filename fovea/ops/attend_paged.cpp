@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "fovea/core/error.h"
@@ -136,12 +137,13 @@ at::Tensor run_paged(const at::Tensor& q, const PagedCache& cache, const Index& 
 at::Tensor attend_paged(const at::Tensor& q, const PagedCache& cache, const AttendPagedOptions& options) {
   check_pages(q, cache);
   check_table(q, cache);
-  if (options.scale && !std::isfinite(*options.scale)) {
+  if (options.scale && !(std::abs(*options.scale) <= std::numeric_limits<float>::max())) {
     throw usage_error(kPaged, "the scale must be finite", std::to_string(*options.scale),
                       "Leave it empty for 1 / sqrt(D).");
   }
   const Index index{cache.table.cpu().contiguous(), cache.lengths.cpu().contiguous()};
   check_numbers(cache, index);
+  if (options.functors) options.functors->require({q.size(0), q.size(1), longest(index), longest(index)});
   AttendOptions plain;
   plain.scale = options.scale;
   plain.functors = options.functors;

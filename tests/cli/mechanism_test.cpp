@@ -25,6 +25,36 @@ TEST(Run, MechanismIsAttention) {
   EXPECT_NEAR(values[1], (4 * 1 + 8 * 3) / 4.0, 1e-5);
 }
 
+TEST(Run, MechanismNamesAnInstructionSetThatThereIsNot) {
+  const TemporaryFolder work;
+  const std::string in = (work / "in.safetensors").string();
+  const FloatTensor rows{{1, 1, 100, 4}, std::vector<float>(400, 0.5F)};
+  write_tensors(in, {{"q", rows}, {"k", rows}, {"v", rows}});
+  for (const std::string isa : {"rubbish", "AVX2", "avx2 "}) {
+    const auto ended =
+        run_fovea({"run", "mechanism", "softmax", "--input", in, "--output", (work / "o").string()},
+                  {.environment = {"FOVEA_ISA=" + isa}});
+    EXPECT_EQ(ended.exit_code, 2) << ended.err;
+    EXPECT_NE(ended.err.find("an instruction set must be one of"), std::string::npos) << ended.err;
+  }
+}
+
+TEST(Run, MechanismOfLowRank) {
+  const TemporaryFolder work;
+  const std::string in = (work / "in.safetensors").string(), weights = (work / "w.safetensors").string(),
+                    out = (work / "o.safetensors").string();
+  const FloatTensor rows{{1, 1, 2, 2}, {1, 0, 0, 1}};
+  write_tensors(in, {{"q", rows}, {"k", rows}, {"v", rows}});
+  const FloatTensor identity{{1, 2, 2}, {1, 0, 0, 1}};
+  write_tensors(weights, {{"U", identity}, {"V", identity}});
+  const auto ended = run_fovea(
+      {"run", "mechanism", "bilinear:rank=2", "--input", in, "--weights", weights, "--output", out});
+  ASSERT_EQ(ended.exit_code, 0) << ended.err;
+  const double e = std::exp(1.0);
+  EXPECT_NEAR(read_tensors(out).at("out").values[0], e / (e + 1), 1e-6);
+  EXPECT_EQ(run_fovea({"run", "mechanism", "additive", "--list-weights", "--heads", "100000"}).exit_code, 0);
+}
+
 // One query over three keys of equal score, whose values tell how many are seen.
 TEST(Run, MechanismTakesOptionsAndTensors) {
   const TemporaryFolder work;

@@ -341,7 +341,8 @@ TEST(AttendSimilarity, RefusesWhatDoesNotFit) {
   };
   AttendOptions options;
   options.similarity = Gaussian{0.0};
-  EXPECT_NE(refusal(options).find("[attend] the width of a Gaussian must be finite and above 0; found 0"),
+  EXPECT_NE(refusal(options).find(
+                "[attend] the width of a Gaussian must be above 0, within 1e-15 ... 1e15; found 0"),
             std::string::npos);
   options.similarity = Cosine{at::ones({3})};
   EXPECT_NE(

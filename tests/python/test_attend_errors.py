@@ -31,6 +31,32 @@ class Errors(unittest.TestCase):
         self.refuses("Pass enable_gqa=True", *random_operands(4, 6, heads=4, kv_heads=2))
         self.refuses("must be a multiple", *random_operands(4, 6, heads=3, kv_heads=2), enable_gqa=True)
 
+    def test_no_tensor_without_numbers_beside_others(self):
+        q, k, v = random_operands(4, 6)
+        meta = k.to("meta")
+        self.refuses("all tensors must be on one device", q, meta, v)
+        self.refuses("all tensors must be on one device", q, k, v, bias=torch.zeros(4, 6, device="meta"))
+        with self.assertRaisesRegex(ValueError, "sizes of blocks must be at least 1"):
+            fovea.attend(meta, meta, meta, observe=[fovea.Blocks(0, 1)])
+
+    def test_segments_of_one_side(self):
+        q, k, v = random_operands(4, 6)
+        ids = torch.zeros(q.shape[0], 6, dtype=torch.int32)
+        with self.assertRaisesRegex(ValueError, "segments are of queries and of keys"):
+            torch.ops.fovea.attend(q, k, v, key_segments=ids)
+
+    def test_tangents(self):
+        q, k, v = (t.requires_grad_(False) for t in random_operands(4, 6))
+        forward = torch.autograd.forward_ad
+        direction = torch.randn_like(q)
+        with forward.dual_level():
+            out = fovea.attend(forward.make_dual(q, direction), k, v)
+            tangent = forward.unpack_dual(out).tangent
+        step = 1e-4
+        expected = (fovea.attend((q + step * direction).double(), k.double(), v.double())
+                    - fovea.attend((q - step * direction).double(), k.double(), v.double())) / (2 * step)
+        self.assertLess((tangent - expected).abs().max().item(), 1e-4)
+
     def test_packed(self):
         q, k, v = (t[0].transpose(0, 1) for t in random_operands(4, 6))
         offsets = torch.tensor([0, 4], dtype=torch.int32)

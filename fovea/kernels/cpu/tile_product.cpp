@@ -45,6 +45,8 @@ void TileProduct::operator()(const c10::BFloat16* a, const c10::BFloat16* b, flo
   at::native::cpublas::brgemm(m, n, k, lda, ldb, ldc, add, a, b, c, /*is_vnni=*/true);
 }
 
+TileProductScope::TileProductScope() { active_isa(); }
+
 TileProductScope::~TileProductScope() {
   if (active_isa() >= Isa::avx2) at::native::cpublas::brgemm_release(has_bf16_products());
 }

@@ -35,9 +35,10 @@ void with_types(Type type, const Run& run) {
   }
 }
 
-/// Gives the tile registers back when a thread has done its products, exceptions included.
+/// Gives the tile registers back when a thread has done its products, exceptions included. Errors as
+/// active_isa(): its making fails, as the end of a scope must not.
 struct TileProductScope {
-  TileProductScope() = default;
+  TileProductScope();
   TileProductScope(const TileProductScope&) = delete;
   TileProductScope& operator=(const TileProductScope&) = delete;
   ~TileProductScope();

@@ -112,6 +112,10 @@ void read_masks(const Arguments& a, AttendOptions& options) {
         AttendWindow{a[kWindowLeft].toOptional<int64_t>(), a[kWindowRight].toOptional<int64_t>()};
   }
   options.key_lengths = tensor(a, kKeyLengths);
+  if (given(a, kQuerySegments) != given(a, kKeySegments)) {
+    throw usage_error("attend", "segments are of queries and of keys",
+                      given(a, kQuerySegments) ? "those of queries" : "those of keys", "Give both.");
+  }
   if (given(a, kQuerySegments)) {
     options.segments = AttendSegments{a[kQuerySegments].toTensor(), a[kKeySegments].toTensor()};
   }

@@ -2,17 +2,34 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "fovea/core/error.h"
 #include "fovea/ops/registered/operators.h"
+#include "fovea/ops/registered/value_errors.h"
 
 namespace fovea::registered {
 namespace {
 
+// One tensor without numbers brings a call here; with others that have them it fits nowhere.
+void require_meta(const Arguments& arguments) {
+  for (const c10::IValue& argument : arguments) {
+    if (!argument.isTensor() || !argument.toTensor().defined() || argument.toTensor().is_meta()) continue;
+    throw usage_error("attend", "all tensors must be on one device",
+                      "one on " + argument.toTensor().device().str() + " beside one on meta",
+                      "Move them to the device of q.");
+  }
+}
+
 template <const Operator& op>
 void shapes(const c10::OperatorHandle& handle, torch::jit::Stack* stack) {
-  torch::jit::push(*stack, op.shapes(torch::jit::pop(*stack, handle.schema().arguments().size())));
+  const Arguments arguments = torch::jit::pop(*stack, handle.schema().arguments().size());
+  torch::jit::push(*stack, with_value_errors([&] {
+    require_meta(arguments);
+    return op.shapes(arguments);
+  }));
 }
 
 template <const Operator& op>

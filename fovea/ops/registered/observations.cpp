@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
+#include <string>
 
 #include "fovea/core/error.h"
 #include "fovea/core/listed.h"
@@ -20,7 +21,14 @@ Shape each_top(const ObservedSizes& n) { return {n.queries, n.wanted.top_k.value
 Shape each_row(const ObservedSizes& n) { return {static_cast<int64_t>(n.wanted.rows.size()), n.keys}; }
 Shape each_block(const ObservedSizes& n) {
   if (!n.wanted.blocks) return {n.queries};
-  const auto [queries, keys] = *n.wanted.blocks;
+  auto [queries, keys] = *n.wanted.blocks;
+  if (queries < 1 || keys < 1) {
+    throw usage_error("attend", "the sizes of blocks must be at least 1",
+                      std::to_string(queries) + " and " + std::to_string(keys),
+                      "They are numbers of queries and keys.");
+  }
+  // Larger than any length, and below where sums overflow.
+  queries = std::min(queries, int64_t{1} << 40), keys = std::min(keys, int64_t{1} << 40);
   return {(n.queries + (queries - 1)) / queries, (n.keys + (keys - 1)) / keys};
 }
 
