@@ -2,8 +2,10 @@
 #include <ATen/ATen.h>
 
 #include <cstdio>
+#include <vector>
 
 #include "fovea/core/error.h"
+#include "fovea/nn/attention/multi_scale_deformable.h"
 #include "fovea/nn/attention/registry.h"
 #include "fovea/nn/block/transformer.h"
 
@@ -33,6 +35,16 @@ bool in_a_transformer() {
   return out.sizes().equals({2, 20, 64});
 }
 
+// Queries that read a few points of two maps.
+bool on_maps() {
+  const std::vector<fovea::MapShape> maps = {{32, 32}, {16, 16}};
+  fovea::nn::MultiScaleDeformableAttention deformable(
+      fovea::nn::MultiScaleDeformableOptions{.d_model = 64, .n_levels = 2, .n_heads = 8, .n_points = 4});
+  const at::Tensor pyramid = at::randn({1, 32 * 32 + 16 * 16, 64}), reference = at::rand({1, 100, 2, 2});
+  const at::Tensor found = deformable->forward(at::randn({1, 100, 64}), reference, pyramid, maps);
+  return found.sizes().equals({1, 100, 64});
+}
+
 // What does not fit is refused before any work.
 bool refused() {
   try {
@@ -49,6 +61,6 @@ bool refused() {
 }
 
 int main() {
-  const bool all[] = {alone(), in_a_transformer(), refused()};
-  return all[0] && all[1] && all[2] ? 0 : 1;
+  const bool all[] = {alone(), in_a_transformer(), on_maps(), refused()};
+  return all[0] && all[1] && all[2] && all[3] ? 0 : 1;
 }

@@ -219,9 +219,8 @@ at::Tensor attend_rows(const Call& call, const io::TensorMap& tensors, const std
   if (tensors.contains("q") || tensors.contains("k") || tensors.contains("v")) {
     throw data_error(file, "x stands in the place of q, k and v; found both. Leave one out.");
   }
-  nn::MultiHeadAttention host =
-      make_host(call.get_int("--heads", 1).value_or(1), *call.get("MECHANISM"), width(x), width(context),
-                grid_of(tensors, file));
+  nn::MultiHeadAttention host = make_host(call.get_int("--heads", 1).value_or(1), *call.get("MECHANISM"),
+                                          width(x), width(context), grid_of(tensors, file));
   models::load_weights(*host, required(call, "--weights"));
   if (x.is_floating_point()) host->to(x.scalar_type());
   host->eval();

@@ -18,22 +18,8 @@
 
 namespace fovea::kernels {
 
-namespace baseline {
-using Numbers = simd::lanes::Native<4>::f;
-static inline __m128 fold(Numbers x) { return x; }
-}  // namespace baseline
-namespace avx2 {
-using Numbers = simd::lanes::Native<8>::f;
-FOVEA_TARGET_AVX2 static inline __m128 fold(Numbers x) {
-  return _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-}
-}  // namespace avx2
 namespace avx512 {
 using Numbers = simd::lanes::Native<16>::f;
-FOVEA_TARGET_AVX512 static inline __m128 fold(Numbers x) {
-  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
-  return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
-}
 FOVEA_TARGET_AVX512 static inline void load_part(const float* p, int64_t n, Numbers& a, Numbers& b) {
   const uint32_t inside = (1u << n) - 1;
   a = _mm512_maskz_loadu_ps(static_cast<__mmask16>(inside), p);

@@ -1,7 +1,7 @@
-// The products of one instruction set, with fold() and, where there is a quicker one, load_part() of each;
-// see each_isa.inl.
+// The products of one instruction set, with load_part() of each, where there is a quicker one; see each_isa.inl.
 
 #include "fovea/kernels/cpu/numbers.inl"
+#include "fovea/kernels/cpu/store_sums.inl"
 
 // Numbers that are loaded together, and query rows of a register tile: as many as 4 accumulators a row allow.
 constexpr int64_t kUnit = 2 * FOVEA_LANES, kRows = FOVEA_LANES == 16 ? 4 : 2;
@@ -37,22 +37,6 @@ INLINE void fetch_unit(const void* row, int64_t d) {
 #pragma GCC unroll 2
   for (size_t i = 0; i < kUnit * sizeof(T); i += 64) __builtin_prefetch(p + i, 0, 2);
 }
-
-#if FOVEA_LANES == 16
-#define MM(op) _mm512_##op
-#elif FOVEA_LANES == 8
-#define MM(op) _mm256_##op
-#else
-#define MM(op) _mm_##op
-#endif
-
-// The sums of a, b, c, d, one after the other.
-INLINE void store_sums(NF a, NF b, NF c, NF d, float* to) {
-  const NF ab = MM(unpacklo_ps)(a, b) + MM(unpackhi_ps)(a, b);
-  const NF cd = MM(unpacklo_ps)(c, d) + MM(unpackhi_ps)(c, d);
-  _mm_storeu_ps(to, fold(MM(shuffle_ps)(ab, cd, 0x44) + MM(shuffle_ps)(ab, cd, 0xee)));
-}
-#undef MM
 
 template <int Rows>
 INLINE void dot_step(const float* q, int64_t width, NF a, NF b, NF* sums) {

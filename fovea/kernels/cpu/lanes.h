@@ -21,6 +21,22 @@ struct alignas(4 * L) ExchangedLanes {
 template <int L, int kStep>
 inline constexpr ExchangedLanes<L, kStep> kExchangedLanes;
 
+/// Of two rows behind each other, numbered as above: the lanes that are every other one from kFirst on, and
+/// back: those of the two rows by turns, from the first or the second half on.
+template <int L, int kFirst>
+struct alignas(4 * L) AlternateLanes {
+  int32_t apart[L] = {}, by_turns[L] = {};
+
+  constexpr AlternateLanes() {
+    for (int l = 0; l < L; ++l) {
+      apart[l] = 2 * l + kFirst;
+      by_turns[l] = l / 2 + kFirst * L / 2 + l % 2 * L;
+    }
+  }
+};
+template <int L, int kFirst>
+inline constexpr AlternateLanes<L, kFirst> kAlternateLanes;
+
 /// Each lane's partner kStep away.
 template <int L, int kStep>
 struct alignas(4 * L) PartnerLanes {

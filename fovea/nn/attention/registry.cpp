@@ -9,6 +9,7 @@
 #include "fovea/nn/attention/channel.h"
 #include "fovea/nn/attention/conv_augmented.h"
 #include "fovea/nn/attention/cosine.h"
+#include "fovea/nn/attention/deformable.h"
 #include "fovea/nn/attention/double.h"
 #include "fovea/nn/attention/gaussian.h"
 #include "fovea/nn/attention/local.h"
@@ -22,17 +23,17 @@
 namespace fovea::nn {
 
 const std::vector<AttentionEntry>& attention_entries() {
-  static const std::vector<AttentionEntry> entries = {softmax_attention(),       dot_attention(),
-                                                      cosine_attention(),        additive_attention(),
-                                                      bilinear_attention(),      gaussian_attention(),
-                                                      softmax_sink_attention(),  sigmoid_attention(),
-                                                      sparsemax_attention(),     entmax_attention(),
-                                                      local_attention(),         local_p_attention(),
-                                                      longformer_attention(),    sparse_strided_attention(),
-                                                      sparse_fixed_attention(),  bigbird_attention(),
-                                                      axial_attention(),         channel_attention(),
-                                                      position_attention(),      double_attention(),
-                                                      conv_augmented_attention()};
+  static const std::vector<AttentionEntry> entries = {softmax_attention(),        dot_attention(),
+                                                      cosine_attention(),         additive_attention(),
+                                                      bilinear_attention(),       gaussian_attention(),
+                                                      softmax_sink_attention(),   sigmoid_attention(),
+                                                      sparsemax_attention(),      entmax_attention(),
+                                                      local_attention(),          local_p_attention(),
+                                                      longformer_attention(),     sparse_strided_attention(),
+                                                      sparse_fixed_attention(),   bigbird_attention(),
+                                                      axial_attention(),          channel_attention(),
+                                                      position_attention(),       double_attention(),
+                                                      conv_augmented_attention(), deformable_attention()};
   return entries;
 }
 

@@ -162,11 +162,40 @@ ProofRow conv_augmented_row() {
   return row;
 }
 
+// A point shares its place's value with the next by a hat of two places' width.
+ProofRow deformable_row() {
+  ProofRow row{"deformable:places=sequence,points=3",
+               [](const Operands& o) {
+                 const auto linear = [&](const std::string& name) {
+                   return at::einsum("bte,fe->btf", {o.x, o.parameter(name + ".weight")}) +
+                          o.parameter(name + ".bias");
+                 };
+                 const int64_t heads = o.q.size(1);
+                 const at::Tensor
+                     offset =
+                         linear("sampling_offsets").unflatten(2, {heads, 3, 2}).select(4, 0).transpose(1, 2),
+                     share = linear("attention_weights").unflatten(2, {heads, 3}).softmax(-1).transpose(1, 2);
+                 const at::Tensor place = o.i().view({1, 1, -1, 1}) + offset;
+                 const at::Tensor hat = (1 - (place.unsqueeze(4) - o.j()).abs()).clamp_min(0.0);
+                 return weighted((hat * share.unsqueeze(4)).sum(3), o.v);
+               },
+               Limit{"deformable:places=sequence", "local:window=0", 1e-12,
+                     [](Operands& o) {
+                       o.parameters.at("sampling_offsets.weight").zero_();
+                       o.parameters.at("sampling_offsets.bias").zero_();
+                     }},
+               Peer{"deformable_test: MultiScaleDeformable.EqualsTransformersAtPoints"},
+               of_text(1.0, "deformable:places=sequence")};
+  row.rows = true;
+  return row;
+}
+
 }  // namespace
 
 std::vector<ProofRow> plane_rows() {
-  return {axial_sum_row(),     axial_sequence_row(), axial_rows_row(), axial_columns_row(), channel_row(),
-          channel_paper_row(), position_row(),       double_row(),     conv_augmented_row()};
+  return {axial_sum_row(),      axial_sequence_row(), axial_rows_row(), axial_columns_row(),
+          channel_row(),        channel_paper_row(),  position_row(),   double_row(),
+          conv_augmented_row(), deformable_row()};
 }
 
 }  // namespace fovea::proofs

@@ -1,0 +1,155 @@
+#include <algorithm>
+#include <cstring>
+
+#include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/deformable_points.h"
+#include "fovea/kernels/cpu/deformable_rows.h"
+#include "fovea/kernels/cpu/parallel.h"
+#include "fovea/kernels/deformable_args.h"
+
+namespace fovea::kernels {
+namespace {
+
+// Queries of one task: those of a head stand near each other on the maps.
+constexpr int64_t kQueryBlock = 256;
+
+int64_t bytes_of(Type type) { return type == Type::f32 ? 4 : 2; }
+
+const char* row_at(const Operand& t, int64_t bytes, int64_t batch, int64_t head, int64_t row) {
+  return static_cast<const char*>(t.data) + bytes * (batch * t.batch + head * t.head + row * t.row);
+}
+const float* floats_at(const Operand& t, int64_t batch, int64_t head, int64_t row) {
+  return static_cast<const float*>(t.data) + (batch * t.batch + head * t.head + row * t.row);
+}
+char* row_at(const Output& t, int64_t bytes, int64_t batch, int64_t head, int64_t row) {
+  return static_cast<char*>(t.data) + bytes * (batch * t.batch + head * t.head + row * t.row);
+}
+float* floats_at(const Output& t, int64_t batch, int64_t head, int64_t row) {
+  return static_cast<float*>(t.data) + (batch * t.batch + head * t.head + row * t.row);
+}
+
+// The values of one head as neighbours. Rows that stand a power of two apart, as heads of a projection do,
+// share few sets of a cache: gathered where they are, they would come from the third level.
+class HeadValues {
+ public:
+  HeadValues(const DeformableSizes& n, std::span<const MapLevel> levels, Type type, const Operand& v)
+      : n_(n),
+        bytes_(bytes_of(type)),
+        v_(v),
+        packs_(v.row != n.dim && 2 * n.values < n.queries * all_points(n, levels)),
+        rows_(packs_ ? n.values * n.dim * bytes_ : 0) {}
+
+  ValueRows load(int64_t batch, int64_t head) {
+    if (!packs_) return {row_at(v_, bytes_, batch, head, 0), v_.row, n_.dim};
+    if (batch != batch_ || head != head_) {
+      for (int64_t j = 0; j < n_.values; ++j) {
+        std::memcpy(rows_.get() + j * n_.dim * bytes_, row_at(v_, bytes_, batch, head, j), n_.dim * bytes_);
+      }
+      batch_ = batch, head_ = head;
+    }
+    return {rows_.get(), n_.dim, n_.dim};
+  }
+
+ private:
+  DeformableSizes n_;
+  int64_t bytes_;
+  Operand v_;
+  bool packs_;
+  Buffer<char> rows_;
+  int64_t batch_ = -1, head_ = -1;
+};
+
+// Results of some queries of one head.
+class HeadSum {
+ public:
+  explicit HeadSum(const DeformableForwardArgs& args)
+      : args_(args),
+        kernels_(deformable_kernels(args.type)),
+        points_(args.n, args.levels),
+        values_(args.n, args.levels, args.type, args.v) {}
+
+  void run(int64_t batch, int64_t head, int64_t begin, int64_t end) {
+    const ValueRows values = values_.load(batch, head);
+    for (int64_t i = begin; i < end; ++i) {
+      points_.move(kernels_, floats_at(args_.locations, batch, head, i),
+                   floats_at(args_.weights, batch, head, i));
+      kernels_.gather(points_.corners(), points_.maps().points, values,
+                      row_at(args_.out, bytes_of(args_.type), batch, head, i));
+    }
+  }
+
+ private:
+  const DeformableForwardArgs& args_;
+  DeformableKernels kernels_;
+  Points points_;
+  HeadValues values_;
+};
+
+// Gradients from one head of one batch entry.
+class HeadGradient {
+ public:
+  explicit HeadGradient(const DeformableBackwardArgs& args)
+      : args_(args),
+        kernels_(deformable_kernels(args.type)),
+        points_(args.n, args.levels),
+        values_(args.n, args.levels, args.type, args.v),
+        floats_(points_.maps().points, 5),
+        grad_locations_(points_.maps().points, 2),
+        grad_out_(args.n.dim),
+        grad_v_(args.n.values * args.n.dim) {}
+
+  void run(int64_t batch, int64_t head) {
+    const ValueRows values = values_.load(batch, head);
+    std::fill_n(grad_v_.get(), args_.n.values * args_.n.dim, 0.0f);
+    for (int64_t i = 0; i < args_.n.queries; ++i) {
+      add_query(values, batch, head, i);
+      std::copy_n(floats_[0], points_.maps().points, floats_at(args_.grad_weights, batch, head, i));
+      std::copy_n(grad_locations_[0], 2 * points_.maps().points,
+                  floats_at(args_.grad_locations, batch, head, i));
+    }
+    for (int64_t j = 0; j < args_.n.values; ++j) {
+      kernels_.narrow(grad_v_.get() + j * args_.n.dim, args_.n.dim,
+                      row_at(args_.grad_v, bytes_of(args_.type), batch, head, j));
+    }
+  }
+
+ private:
+  void add_query(const ValueRows& values, int64_t batch, int64_t head, int64_t i) {
+    points_.move(kernels_, floats_at(args_.locations, batch, head, i),
+                 floats_at(args_.weights, batch, head, i));
+    kernels_.widen(row_at(args_.grad_out, bytes_of(args_.type), batch, head, i), args_.n.dim,
+                   grad_out_.get());
+    float* const dot[4] = {floats_[1], floats_[2], floats_[3], floats_[4]};
+    kernels_.scatter(points_.corners(), points_.maps().points, values, grad_out_.get(), grad_v_.get(), dot);
+    kernels_.slopes(points_.maps(), points_.corners(),
+                    {points_.weights(), {dot[0], dot[1], dot[2], dot[3]}, floats_[0], grad_locations_[0]});
+  }
+
+  const DeformableBackwardArgs& args_;
+  DeformableKernels kernels_;
+  Points points_;
+  HeadValues values_;
+  PointArrays<float> floats_, grad_locations_;
+  Buffer<float> grad_out_, grad_v_;
+};
+
+}  // namespace
+
+void deformable_forward(const DeformableForwardArgs& args) {
+  const DeformableSizes& n = args.n;
+  const int64_t blocks = (n.queries + kQueryBlock - 1) / kQueryBlock;
+  const auto make_worker = [&] { return HeadSum(args); };
+  for_each_task(n.batch * n.heads * blocks, make_worker, [&](HeadSum& worker, int64_t task) {
+    const int64_t head = task / blocks, begin = task % blocks * kQueryBlock;
+    worker.run(head / n.heads, head % n.heads, begin, std::min(begin + kQueryBlock, n.queries));
+  });
+}
+
+void deformable_backward(const DeformableBackwardArgs& args) {
+  const int64_t heads = args.n.heads;
+  for_each_task(
+      args.n.batch * heads, [&] { return HeadGradient(args); },
+      [&](HeadGradient& worker, int64_t task) { worker.run(task / heads, task % heads); });
+}
+
+}  // namespace fovea::kernels

@@ -1,0 +1,70 @@
+#pragma once
+#include <algorithm>
+#include <span>
+
+#include "fovea/kernels/cpu/buffer.h"
+#include "fovea/kernels/cpu/deformable_rows.h"
+#include "fovea/kernels/deformable_args.h"
+
+namespace fovea::kernels {
+
+/// Points of all levels, as rows of locations and weights count them.
+inline int64_t all_points(const DeformableSizes& n, std::span<const MapLevel> levels) {
+  return n.points * static_cast<int64_t>(levels.size());
+}
+
+/// Room for so many arrays over the points of a query: each ends at a multiple of 16, and is 0 at first.
+template <class T>
+class PointArrays {
+ public:
+  PointArrays(int64_t points, int64_t count) : stride_((points + 15) / 16 * 16), data_(count * stride_) {
+    std::fill_n(data_.get(), count * stride_, T{});
+  }
+  T* operator[](int64_t i) const { return data_.get() + i * stride_; }
+
+ private:
+  int64_t stride_;
+  Buffer<T> data_;
+};
+
+/// The points of one query after the other.
+class Points {
+ public:
+  Points(const DeformableSizes& n, std::span<const MapLevel> levels)
+      : floats_(all_points(n, levels), 9),
+        ints_(all_points(n, levels), 10),
+        locations_(all_points(n, levels), 2),
+        maps_{all_points(n, levels), floats_[0], floats_[1], ints_[0], ints_[1]},
+        corners_{{ints_[2], ints_[3], ints_[4], ints_[5]},
+                 {ints_[6], ints_[7], ints_[8], ints_[9]},
+                 floats_[2],
+                 floats_[3],
+                 {floats_[4], floats_[5], floats_[6], floats_[7]}} {
+    for (int64_t p = 0; p < maps_.points; ++p) {
+      const MapLevel& level = levels[p / n.points];
+      floats_[0][p] = static_cast<float>(level.columns);
+      floats_[1][p] = static_cast<float>(level.rows);
+      ints_[0][p] = static_cast<int32_t>(level.first);
+      ints_[1][p] = static_cast<int32_t>(level.columns);
+    }
+  }
+
+  void move(const DeformableKernels& kernels, const float* locations, const float* weights) {
+    std::copy_n(locations, 2 * maps_.points, locations_[0]);
+    std::copy_n(weights, maps_.points, this->weights());
+    kernels.corners(maps_, locations_[0], this->weights(), corners_);
+  }
+
+  const PointMaps& maps() const { return maps_; }
+  const Corners& corners() const { return corners_; }
+  float* weights() const { return floats_[8]; }
+
+ private:
+  PointArrays<float> floats_;
+  PointArrays<int32_t> ints_;
+  PointArrays<float> locations_;  // x and y by turns, so two arrays behind each other
+  PointMaps maps_;
+  Corners corners_;
+};
+
+}  // namespace fovea::kernels
