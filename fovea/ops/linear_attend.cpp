@@ -1,0 +1,198 @@
+#include "fovea/ops/linear_attend.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+
+#include <limits>
+#include <vector>
+
+#include "fovea/core/error.h"
+#include "fovea/ops/attend_checks.h"
+#include "fovea/ops/choice.h"
+#include "fovea/ops/describe.h"
+#include "fovea/ops/finite.h"
+#include "fovea/ops/linear_attend_chunked.h"
+#include "fovea/ops/linear_attend_composed.h"
+#include "fovea/ops/operands.h"
+
+namespace fovea {
+namespace {
+
+// Features, and values with a column of ones where weights are to be divided by their sum: all that is
+// summed.
+struct SummedOperands {
+  at::Tensor q, k, v;
+  /// Query i sees keys j <= i + shift.
+  int64_t shift = 0;
+  /// (B, Hkv, R, E): of what came before these positions, where there is something.
+  at::Tensor before;
+
+  int64_t batch() const { return q.size(0); }
+  int64_t queries() const { return q.size(2); }
+  int64_t keys() const { return k.size(2); }
+  int64_t kv_heads() const { return k.size(1); }
+  int64_t group() const { return q.size(1) / k.size(1); }
+};
+
+at::Tensor summed_values(const at::Tensor& v, bool normalised) {
+  if (!normalised) return v;
+  return at::cat({v, at::ones({v.size(0), v.size(1), v.size(2), 1}, v.options().requires_grad(false))}, 3);
+}
+
+// (P, T, size) of heads that do not share what they are.
+at::Tensor heads_joined(const at::Tensor& t) {
+  return t.reshape({t.size(0) * t.size(1), t.size(2), t.size(3)});
+}
+
+// sum_j phi(k)_j v_j^T, (P, R, E)
+at::Tensor key_sums(const SummedOperands& o) {
+  const at::Tensor sums = at::bmm(heads_joined(o.k).transpose(1, 2), heads_joined(o.v));
+  return o.before.defined() ? sums + heads_joined(o.before) : sums;
+}
+
+// (B, H, N, E). Queries whose heads share keys lie behind each other, position by position.
+at::Tensor pair_sums(const SummedOperands& o) {
+  const int64_t n = o.queries(), group = o.group(), size = o.v.size(3);
+  const at::Tensor q = o.q.reshape({o.batch() * o.kv_heads(), group, n, o.q.size(3)})
+                           .transpose(1, 2)
+                           .reshape({o.batch() * o.kv_heads(), n * group, o.q.size(3)});
+  at::Tensor sums;
+  if (n == 0 || o.shift >= o.keys() - 1) {
+    sums = at::bmm(q, key_sums(o));
+  } else {
+    sums = chunked_causal_sums(q, heads_joined(o.k), heads_joined(o.v), group, o.shift);
+    if (o.before.defined()) sums = sums + at::bmm(q, heads_joined(o.before));
+  }
+  return sums.view({o.batch() * o.kv_heads(), n, group, size})
+      .transpose(1, 2)
+      .reshape({o.batch(), o.q.size(1), n, size});
+}
+
+at::Tensor spoilt_rows(const at::Tensor& t) { return at::isfinite(t).all(-1, true).logical_not(); }
+
+// (B, H, N, size): where a query sees a number that is not finite, of the first `size` numbers of values.
+at::Tensor spoilt_results(const SummedOperands& o, int64_t size) {
+  const at::Tensor values = o.v.narrow(3, 0, size);
+  const at::Tensor keys = at::isfinite(values).logical_not().logical_or(spoilt_rows(o.k));
+  const at::Tensor none = at::zeros({o.batch(), o.kv_heads(), 1, size}, keys.options());
+  const at::Tensor up_to = at::cat({none, keys.cumsum(2) > 0}, 2);
+  const at::Tensor last =
+      (at::arange(o.queries(), keys.options().dtype(at::kLong)) + (o.shift + 1)).clamp(0, o.keys());
+  return with_heads(up_to.index_select(2, last), o.q.size(1)).logical_or(spoilt_rows(o.q));
+}
+
+at::Tensor divided(const at::Tensor& sums, bool normalised) {
+  if (!normalised) return sums;
+  const auto parts = sums.split_with_sizes({sums.size(3) - 1, 1}, 3);
+  return parts[0] / divisors(parts[1]);
+}
+
+// Products with 0 do not hide numbers that are not finite: then 0 stands in their place, and NaN in the
+// results of queries that see them. Such a number shows in the sums of the last query that sees it.
+at::Tensor isolated_results(const SummedOperands& o, bool normalised) {
+  const at::Tensor sums = pair_sums(o);
+  if (all_finite(sums)) return divided(sums, normalised);
+  SummedOperands finite = o;
+  finite.q = finite_part(o.q), finite.k = finite_part(o.k), finite.v = finite_part(o.v);
+  const at::Tensor results = divided(pair_sums(finite), normalised);
+  return results.masked_fill(spoilt_results(o, results.size(3)), std::numeric_limits<double>::quiet_NaN());
+}
+
+LinearAttendResult linear_attend_chunked(const at::Tensor& phi_q, const at::Tensor& phi_k,
+                                         const at::Tensor& v, const LinearAttendOptions& options) {
+  const at::Tensor hidden = hidden_keys(options, phi_k);
+  SummedOperands operands{widened(phi_q),
+                          without_keys(widened(phi_k), hidden),
+                          summed_values(without_keys(widened(v), hidden), options.normalised),
+                          causal_shift(options.causal, phi_q.size(2), phi_k.size(2)),
+                          {}};
+  return {isolated_results(operands, options.normalised).to(v.scalar_type()), {}};
+}
+
+Refusal why_not_chunked(const LinearAttendOptions& options) {
+  if (options.weights) return "the weights are asked for";
+  return std::nullopt;
+}
+
+}  // namespace
+
+void check_linear_attend(const at::Tensor& phi_q, const at::Tensor& phi_k, const at::Tensor& v,
+                         const LinearAttendOptions& options, const char* where) {
+  AttendOptions same;
+  same.causal = options.causal;
+  same.mask = options.key_mask;
+  same.key_lengths = options.key_lengths;
+  check_attend(phi_q, phi_k, v, same, where);
+  if (!options.key_mask) return;
+  const at::Tensor& mask = *options.key_mask;
+  const bool of_pairs = mask.dim() > 1 && mask.size(-2) != 1;
+  const bool of_queries = mask.dim() > 2 && mask.size(-3) != 1 && mask.size(-3) != phi_k.size(1);
+  if (of_pairs || of_queries) {
+    throw usage_error(where, "its mask must be of keys, (B|1, Hkv|1, 1, M), as it forms no pairs",
+                      describe(mask), "Hide the same keys from all queries.");
+  }
+}
+
+at::Tensor hidden_keys(const LinearAttendOptions& options, const at::Tensor& k) {
+  at::Tensor hidden;
+  if (options.key_lengths) {
+    const at::Tensor lengths = options.key_lengths->to(k.device()).view({-1, 1, 1, 1});
+    hidden = at::arange(k.size(2), lengths.options()).unsqueeze(1) >= lengths;
+  }
+  if (options.key_mask) {
+    at::Tensor mask = *options.key_mask;
+    while (mask.dim() < 4) mask = mask.unsqueeze(0);
+    const at::Tensor masked = mask.transpose(2, 3).logical_not();
+    hidden = hidden.defined() ? hidden.logical_or(masked) : masked;
+  }
+  return hidden;
+}
+
+at::Tensor without_keys(const at::Tensor& t, const at::Tensor& hidden) {
+  return hidden.defined() ? t.masked_fill(hidden, 0.0) : t;
+}
+
+int64_t causal_shift(CausalAlignment causal, int64_t queries, int64_t keys) {
+  if (causal == CausalAlignment::none) return keys;
+  return causal == CausalAlignment::bottom_right ? keys - queries : 0;
+}
+
+LinearAttendResult linear_attend(const at::Tensor& phi_q, const at::Tensor& phi_k, const at::Tensor& v,
+                                 const LinearAttendOptions& options) {
+  check_linear_attend(phi_q, phi_k, v, options);
+  // Autocast would round the sums to bfloat16.
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  const Refusal refusal = why_not_chunked(options);
+  report_choice("linear_attend", phi_q, phi_k, "chunked", refusal);
+  return refusal ? linear_attend_composed(phi_q, phi_k, v, options)
+                 : linear_attend_chunked(phi_q, phi_k, v, options);
+}
+
+at::Tensor linear_attend_step(const at::Tensor& phi_q, const at::Tensor& phi_k, const at::Tensor& v,
+                              at::Tensor& state, bool normalised) {
+  constexpr const char* kStep = "linear_attend_step";
+  check_linear_attend(phi_q, phi_k, v, {}, kStep);
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  const SummedOperands operands{widened(phi_q), widened(phi_k), summed_values(widened(v), normalised), 0,
+                                state};
+  const std::vector<int64_t> sizes = {phi_k.size(0), phi_k.size(1), phi_k.size(3), operands.v.size(3)};
+  if (phi_q.size(2) != phi_k.size(2)) {
+    throw usage_error(kStep, "queries and keys must be of the same positions",
+                      "phi_q " + describe(phi_q) + ", phi_k " + describe(phi_k), "Give both of each.");
+  }
+  if (state.defined() && !state.sizes().equals(sizes)) {
+    throw usage_error(kStep, "the state must be " + describe_shape(sizes), describe(state),
+                      "Begin with an undefined one.");
+  }
+  const at::Tensor out = isolated_results(operands, normalised).to(v.scalar_type());
+  state = key_sums(operands).view(sizes);
+  return out;
+}
+
+}  // namespace fovea

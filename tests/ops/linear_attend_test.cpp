@@ -1,0 +1,162 @@
+#include "fovea/ops/linear_attend.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <string>
+#include <vector>
+
+#include "fovea/ops/linear_attend_composed.h"
+#include "tests/support/errors.h"
+
+namespace fovea {
+namespace {
+
+// Features and values, as leaves.
+struct LinearCall {
+  int64_t queries, keys, heads = 4, kv_heads = 4;
+  LinearAttendOptions options = {};
+  at::Tensor q = {}, k = {}, v = {};
+
+  std::string text() const {
+    return std::to_string(queries) + " x " + std::to_string(keys) + ", heads " + std::to_string(kv_heads) +
+           ", causal " + std::to_string(static_cast<int>(options.causal));
+  }
+  void draw() {
+    const auto leaf = [](at::IntArrayRef sizes) {
+      return at::rand(sizes, at::kDouble).add(0.1).requires_grad_();
+    };
+    q = leaf({2, heads, queries, 5}), k = leaf({2, kv_heads, keys, 5});
+    v = at::randn({2, kv_heads, keys, 3}, at::kDouble).requires_grad_();
+  }
+  /// `out` and its gradients by q, k and v.
+  std::vector<at::Tensor> with_gradients(const at::Tensor& out) const {
+    const at::Tensor seen = at::arange(out.numel(), at::kDouble).sin().view_as(out);
+    auto all = torch::autograd::grad({(out * seen).sum()}, {q, k, v}, {}, std::nullopt, false, true);
+    for (size_t i = 0; i < 3; ++i) {
+      if (!all[i].defined()) all[i] = at::zeros_like(i == 0 ? q : i == 1 ? k : v);
+    }
+    all.push_back(out.detach());
+    return all;
+  }
+};
+
+double largest_gap(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+  double gap = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i].numel() == 0) continue;
+    const double size = std::max(1.0, b[i].abs().max().item<double>());
+    gap = std::max(gap, (a[i] - b[i]).abs().max().item<double>() / size);
+  }
+  return gap;
+}
+
+TEST(LinearAttend, ChunksAreTheDefinition) {
+  at::manual_seed(1);
+  const std::pair<int64_t, int64_t> sizes[] = {{1, 1},     {63, 63},  {64, 64},  {65, 65},   {257, 257},
+                                               {100, 170}, {170, 70}, {1, 200},  {200, 1},   {0, 5},
+                                               {5, 0},     {64, 192}, {192, 64}, {130, 129}, {129, 130}};
+  for (const auto& [queries, keys] : sizes) {
+    for (const auto causal :
+         {CausalAlignment::none, CausalAlignment::top_left, CausalAlignment::bottom_right}) {
+      for (const int64_t kv_heads : {4, 2}) {
+        for (const bool normalised : {true, false}) {
+          LinearCall call{queries, keys, 4, kv_heads};
+          call.options.causal = causal;
+          call.options.normalised = normalised;
+          call.draw();
+          const auto found = call.with_gradients(linear_attend(call.q, call.k, call.v, call.options).out);
+          const auto defined =
+              call.with_gradients(linear_attend_composed(call.q, call.k, call.v, call.options).out);
+          EXPECT_LT(largest_gap(found, defined), 1e-12) << call.text();
+        }
+      }
+    }
+  }
+}
+
+TEST(LinearAttend, HasGradientsOfGradients) {
+  at::manual_seed(2);
+  LinearCall call{70, 90, 4, 2};
+  call.options.causal = CausalAlignment::bottom_right;
+  call.draw();
+  const auto second = [&](const at::Tensor& out) {
+    const auto first = torch::autograd::grad({out.square().sum()}, {call.q, call.k, call.v}, {}, true, true);
+    at::Tensor sum = first[0].square().sum() + first[1].square().sum() + first[2].square().sum();
+    return torch::autograd::grad({sum}, {call.q, call.k, call.v});
+  };
+  EXPECT_LT(largest_gap(second(linear_attend(call.q, call.k, call.v, call.options).out),
+                        second(linear_attend_composed(call.q, call.k, call.v, call.options).out)),
+            1e-11);
+}
+
+// Numbers that are not finite reach the queries that see them and no others, as in the definition.
+TEST(LinearAttend, KeepsNanWhereItIs) {
+  at::manual_seed(3);
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  for (const auto causal :
+       {CausalAlignment::none, CausalAlignment::top_left, CausalAlignment::bottom_right}) {
+    for (const int place : {0, 1, 2}) {
+      LinearCall call{100, 150, 4, 2};
+      call.options.causal = causal;
+      call.options.key_lengths = at::tensor({int64_t{140}, int64_t{60}});
+      call.draw();
+      const torch::NoGradGuard no_grad;
+      if (place == 0) call.q[0][1][37][2] = kNan;
+      if (place == 1) call.k[0][1][71][0] = kNan, call.k[1][0][60][0] = kNan;
+      if (place == 2) call.v[0][1][71][1] = kNan, call.v[1][1][149][2] = kNan;
+      const at::Tensor found = linear_attend(call.q, call.k, call.v, call.options).out,
+                       defined = linear_attend_composed(call.q, call.k, call.v, call.options).out;
+      EXPECT_TRUE(found.isnan().any().item<bool>());
+      EXPECT_TRUE(found.isnan().equal(defined.isnan())) << place << call.text();
+      EXPECT_LT((found - defined).nan_to_num().abs().max().item<double>(), 1e-12);
+    }
+  }
+}
+
+TEST(LinearAttend, StepsGoOn) {
+  at::manual_seed(4);
+  LinearCall call{130, 130, 4, 2};
+  call.options.causal = CausalAlignment::top_left;
+  for (const bool normalised : {true, false}) {
+    call.options.normalised = normalised;
+    call.draw();
+    at::Tensor state;
+    std::vector<at::Tensor> parts;
+    for (int64_t begin = 0, length = 0; begin < 130; begin += length) {
+      length = begin == 0 ? 100 : 1;
+      const auto part = [&](const at::Tensor& t) { return t.slice(2, begin, begin + length); };
+      parts.push_back(linear_attend_step(part(call.q), part(call.k), part(call.v), state, normalised));
+    }
+    const auto found = call.with_gradients(at::cat(parts, 2));
+    EXPECT_LT(
+        largest_gap(found, call.with_gradients(linear_attend(call.q, call.k, call.v, call.options).out)),
+        1e-12);
+  }
+}
+
+TEST(LinearAttend, RefusesWhatDoesNotFit) {
+  LinearCall call{6, 6, 4, 2};
+  call.draw();
+  const auto refuses = [&](const std::string& part, auto&& change) {
+    LinearCall wrong = call;
+    change(wrong);
+    expect_error(ErrorKind::usage, {"[linear_attend]", part},
+                 [&] { linear_attend(wrong.q, wrong.k, wrong.v, wrong.options); });
+  };
+  refuses("head_dim", [](auto& c) { c.k = c.k.narrow(3, 0, 4); });
+  refuses("its mask must be of keys", [](auto& c) { c.options.key_mask = at::ones({6, 6}, at::kBool); });
+  refuses("the mask must be boolean", [](auto& c) { c.options.key_mask = at::ones({6}); });
+  refuses("key_lengths must be integers", [](auto& c) { c.options.key_lengths = at::ones({2}); });
+  at::Tensor state = at::zeros({2, 2, 5, 3}, at::kDouble);
+  expect_error(ErrorKind::usage, {"[linear_attend_step]", "the state must be (2, 2, 5, 4)"},
+               [&] { linear_attend_step(call.q, call.k, call.v, state); });
+  expect_error(ErrorKind::usage, {"[linear_attend_step]", "the same positions"}, [&] {
+    at::Tensor none;
+    linear_attend_step(call.q.narrow(2, 0, 3), call.k, call.v, none);
+  });
+}
+
+}  // namespace
+}  // namespace fovea
