@@ -30,10 +30,21 @@ void Attention::refuse(const std::string& rule, const std::string& found, const 
 }
 
 AttentionOutput Attention::forward(const AttentionInput& input) {
+  check(input);
+  return run(input);
+}
+
+void Attention::check(const AttentionInput& input) const {
   check_operands(input);
   check_places(input);
   check_call(input.call);
-  return run(input);
+}
+
+CausalAlignment Attention::joined_causal(CausalAlignment own, CausalAlignment asked) const {
+  if (asked == CausalAlignment::none || asked == own) return own;
+  if (own == CausalAlignment::none) return asked;
+  refuse("its causal order and that of the call must be aligned alike", "top left and bottom right",
+         "Leave one out.");
 }
 
 void Attention::check_operands(const AttentionInput& input) const {
@@ -91,9 +102,15 @@ void Attention::check_call(const AttentionCall& call) const {
     refuse("it cannot run in causal order, as what it computes of a query rests on all keys", "causal",
            choose);
   }
-  const bool lengths = call.key_lengths && !(can.takes_masks || can.takes_lengths);
-  if (lengths || (!can.takes_masks && (call.mask || call.segments || call.blocks))) {
-    refuse("it takes no masks, as it has no scores of pairs", "one", choose);
+  const bool of_keys = call.mask && (call.mask->dim() < 2 || call.mask->size(-2) == 1);
+  const bool of_pairs = (call.mask && !(can.takes_key_masks && of_keys)) || call.segments || call.blocks;
+  if (!can.takes_masks && of_pairs) {
+    refuse("it takes no masks, as it has no scores of pairs", "one",
+           can.takes_key_masks ? "Hide the same keys from all queries, by a mask (B, 1, 1, M) or by lengths."
+                               : choose);
+  }
+  if (!can.takes_masks && !can.takes_lengths && call.key_lengths) {
+    refuse("it takes no lengths", "key_lengths", choose);
   }
   if (!can.takes_biases && (call.bias || call.alibi_slopes || call.relative_table || call.relative_grid)) {
     refuse("it takes no biases, as it has no scores of pairs", "one", choose);

@@ -78,8 +78,8 @@ struct AttentionTraits {
   bool needs_x = false;
   /// Takes masks, lengths, segments, blocks; biases.
   bool takes_masks = true, takes_biases = true;
-  /// Takes lengths of keys even where it takes no masks of pairs.
-  bool takes_lengths = false;
+  /// Takes lengths, and masks (B|1, H|1, 1, M) that hide a key from all queries, where it takes no others.
+  bool takes_lengths = true, takes_key_masks = false;
   /// Has weights of pairs, to be shown and dropped; tells what it observed of them without a matrix.
   bool gives_weights = true, observes = true;
   /// Takes sequences behind each other.
@@ -138,6 +138,12 @@ class Attention : public torch::nn::Module {
  protected:
   /// The mechanism. `input` fits.
   virtual AttentionOutput run(const AttentionInput& input) = 0;
+
+  /// Throws fovea::Error (usage) where the call does not fit the traits or the shape.
+  void check(const AttentionInput& input) const;
+  /// The call's causal order and the mechanism's own as one. Throws fovea::Error (usage) where they are
+  /// aligned otherwise.
+  CausalAlignment joined_causal(CausalAlignment own, CausalAlignment asked) const;
 
   /// Throws fovea::Error (usage) in the mechanism's name.
   [[noreturn]] void refuse(const std::string& rule, const std::string& found,

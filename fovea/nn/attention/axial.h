@@ -23,7 +23,7 @@ struct AxialOptions : EngineOptions {
                           {"rows", AxialForm::rows},
                           {"columns", AxialForm::columns}});
     visit_scale(o, visit);
-    visit_order(o, visit);
+    visit_causal_order(o.causal, visit);
   }
 };
 

@@ -110,6 +110,7 @@ AttentionEntry deformable_attention() {
        .needs_x = true,
        .takes_masks = false,
        .takes_biases = false,
+       .takes_lengths = false,
        .gives_weights = false,
        .observes = false,
        .takes_packed = false},

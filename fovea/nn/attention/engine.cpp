@@ -43,13 +43,6 @@ bool EngineAttention::runs_untrained() const {
   return parameters().size() == static_cast<size_t>(sinks.defined() ? 1 : 0);
 }
 
-CausalAlignment EngineAttention::causal_of(const AttentionCall& call) const {
-  if (call.causal == CausalAlignment::none || call.causal == options_.causal) return options_.causal;
-  if (options_.causal == CausalAlignment::none) return call.causal;
-  refuse("its causal order and that of the call must be aligned alike", "top left and bottom right",
-         "Leave one out.");
-}
-
 AttendOptions EngineAttention::options_of(const AttentionCall& call) const {
   AttendOptions o;
   o.scale = options_.scale;
@@ -59,7 +52,7 @@ AttendOptions EngineAttention::options_of(const AttentionCall& call) const {
   o.relative_table = call.relative_table;
   o.relative_grid = call.relative_grid;
   o.bias = call.bias;
-  o.causal = causal_of(call);
+  o.causal = joined_causal(options_.causal, call.causal);
   const auto left = options_.window_left ? options_.window_left : options_.window;
   const auto right = options_.window_right ? options_.window_right : options_.window;
   const bool in_functors = options_.dilation > 1 || options_.global > 0;

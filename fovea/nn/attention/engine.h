@@ -49,8 +49,8 @@ void visit_scale(EngineOptions& o, Visitor& visit) {
 }
 
 template <class Visitor>
-void visit_order(EngineOptions& o, Visitor& visit) {
-  visit(OptionText{"causal", "j <= i; bottom_right: j <= i + M - N", "Vaswani et al. 2017, 3.2.3"}, o.causal,
+void visit_causal_order(CausalAlignment& causal, Visitor& visit) {
+  visit(OptionText{"causal", "j <= i; bottom_right: j <= i + M - N", "Vaswani et al. 2017, 3.2.3"}, causal,
         Choice<CausalAlignment>{{"false", CausalAlignment::none},
                                 {"true", CausalAlignment::top_left},
                                 {"bottom_right", CausalAlignment::bottom_right},
@@ -59,7 +59,7 @@ void visit_order(EngineOptions& o, Visitor& visit) {
 
 template <class Visitor>
 void visit_causal(EngineOptions& o, Visitor& visit) {
-  visit_order(o, visit);
+  visit_causal_order(o.causal, visit);
   visit(OptionText{"block", "positions in a block of the call's mask of blocks",
                    "BigBird (Zaheer et al. 2020), section 2"},
         o.block, WholeFrom{1});
@@ -154,8 +154,6 @@ class EngineAttention : public Attention {
   }
 
  private:
-  CausalAlignment causal_of(const AttentionCall& call) const;
-
   EngineOptions options_;
 };
 
