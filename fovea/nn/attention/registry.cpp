@@ -11,11 +11,14 @@
 #include "fovea/nn/attention/cosine.h"
 #include "fovea/nn/attention/deformable.h"
 #include "fovea/nn/attention/double.h"
+#include "fovea/nn/attention/efficient.h"
 #include "fovea/nn/attention/gaussian.h"
+#include "fovea/nn/attention/linear.h"
 #include "fovea/nn/attention/local.h"
 #include "fovea/nn/attention/local_p.h"
 #include "fovea/nn/attention/longformer.h"
 #include "fovea/nn/attention/normalisers.h"
+#include "fovea/nn/attention/performer.h"
 #include "fovea/nn/attention/position.h"
 #include "fovea/nn/attention/scaled_dot.h"
 #include "fovea/nn/attention/sparse.h"
@@ -33,7 +36,9 @@ const std::vector<AttentionEntry>& attention_entries() {
                                                       sparse_fixed_attention(),   bigbird_attention(),
                                                       axial_attention(),          channel_attention(),
                                                       position_attention(),       double_attention(),
-                                                      conv_augmented_attention(), deformable_attention()};
+                                                      conv_augmented_attention(), deformable_attention(),
+                                                      linear_attention(),         performer_attention(),
+                                                      efficient_attention()};
   return entries;
 }
 

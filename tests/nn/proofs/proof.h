@@ -29,7 +29,7 @@ struct Grid {
 Grid grid_of(int64_t n);
 
 /// What a formula is given, in float64: operands with as many heads of keys as of queries, the mechanism's
-/// parameters, and what the call lets see, boolean (B, 1, N, M).
+/// parameters and buffers, and what the call lets see, boolean (B, 1, N, M).
 struct Operands {
   at::Tensor q, k, v, x;
   std::map<std::string, at::Tensor> parameters;

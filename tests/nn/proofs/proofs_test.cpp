@@ -65,6 +65,9 @@ class Bench {
     for (const auto& item : attention->named_parameters()) {
       operands.parameters[item.key()] = item.value().detach().to(at::kDouble, false, /*copy=*/true);
     }
+    for (const auto& item : attention->named_buffers()) {
+      operands.parameters[item.key()] = item.value().to(at::kDouble, false, /*copy=*/true);
+    }
   }
 
   /// The mechanism's result, then its gradients by q, k, v, x and parameters.

@@ -6,6 +6,7 @@
 
 #include "fovea/ops/bigbird.h"
 #include "tests/nn/proofs/formulas.h"
+#include "tests/nn/proofs/kernel_map_rows.h"
 #include "tests/nn/proofs/plane_rows.h"
 
 namespace fovea::proofs {
@@ -258,19 +259,24 @@ ProofRow bigbird_random_row() {
   return row;
 }
 
+std::vector<ProofRow> engine_rows() {
+  return {softmax_row(),  dot_row(),      cosine_row(),  additive_row(),      bilinear_row(),
+          low_rank_row(), gaussian_row(), sink_row(),    sigmoid_row(),       sparsemax_row(),
+          entmax_row(),   local_row(),    local_p_row(), longformer_row(),    longformer_projected_row(),
+          strided_row(),  fixed_row(),    bigbird_row(), bigbird_random_row()};
+}
+
 }  // namespace
 
 const std::vector<ProofRow>& proof_rows() {
-  static const std::vector<ProofRow> rows = [] {
-    std::vector<ProofRow> all = {
-        softmax_row(),  dot_row(),      cosine_row(),  additive_row(),      bilinear_row(),
-        low_rank_row(), gaussian_row(), sink_row(),    sigmoid_row(),       sparsemax_row(),
-        entmax_row(),   local_row(),    local_p_row(), longformer_row(),    longformer_projected_row(),
-        strided_row(),  fixed_row(),    bigbird_row(), bigbird_random_row()};
-    for (auto& row : plane_rows()) all.push_back(std::move(row));
-    return all;
+  static const std::vector<ProofRow> all = [] {
+    std::vector<ProofRow> rows;
+    for (const auto family : {engine_rows, kernel_map_rows, plane_rows}) {
+      for (auto& row : family()) rows.push_back(std::move(row));
+    }
+    return rows;
   }();
-  return rows;
+  return all;
 }
 
 }  // namespace fovea::proofs
