@@ -39,7 +39,7 @@ class HeadGradient {
         grad_k_(kKeyBlock * args.n.dim),
         grad_v_(kKeyBlock * args.n.value_dim),
         one_pass_(args.normaliser.kind == Normaliser::Kind::softmax && !has_scores(args.programs) &&
-                  !args.dropout.threshold && has_one_pass<C>(args.n.dim) &&
+                  args.scale > 0.0f && !args.dropout.threshold && has_one_pass<C>(args.n.dim) &&
                   has_one_pass<C>(args.n.value_dim)),
         learns_(learns(args.programs)),
         results_(learns_ ? walk_.size() : 0),
@@ -121,7 +121,7 @@ class HeadGradient {
     return {products, columns, rows, columns};
   }
 
-  // P^T and dS^T at once, where scores are products that nothing hides or drops.
+  // P^T and dS^T at once, where scores are products but for a factor > 0, which nothing hides or drops.
   bool differentiate_in_one_pass(const Queries& queries, int64_t q0) {
     if (!one_pass_ || !walk_.whole() || queries.is_poisoned(q0)) return false;
     const GradientProducts<C> products{score_operands(queries, q0), grad_operands(queries, q0),

@@ -9,7 +9,7 @@ namespace fovea::kernels {
 template <class C>
 struct GradientProducts {
   ProductOperands<C> scores, grad;  // K Q^T and V dO^T
-  float factor;                     // takes the scores to units of log2
+  float factor;                     // > 0, takes the scores to units of log2
   const float *lse, *delta;         // of the columns; see GradientKernels
 };
 
