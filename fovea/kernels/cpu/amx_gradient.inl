@@ -7,6 +7,11 @@ using Products = GradientProducts<c10::BFloat16>;
 using Block = GradientBlock<c10::BFloat16>;
 
 INLINE __m512 native(F x) { return _mm512_loadu_ps(x.x); }
+INLINE F from_native(__m512 x) {
+  F result;
+  _mm512_storeu_ps(result.x, x);
+  return result;
+}
 
 namespace {
 
@@ -23,7 +28,10 @@ struct GradientCorner {
     const F sum = load(lse + c, F{});
     const F raw = exp2_negative<false>(load(scores + r * kCorner + c, F{}) * factor - sum);
     weight = select(sum < kInfinity, raw, broadcast(0.0f, F{}));
-    grad = weight * (load(by_weight + r * kCorner + c, F{}) - load(delta + c, F{}));
+    const __mmask16 weighs = _mm512_cmp_ps_mask(native(weight), _mm512_setzero_ps(), _CMP_NEQ_UQ);
+    const __m512 slope = _mm512_maskz_sub_ps(weighs, native(load(by_weight + r * kCorner + c, F{})),
+                                             native(load(delta + c, F{})));
+    grad = weight * from_native(slope);
   }
 
   FOVEA_TARGET static void store_row(c10::BFloat16* p, const F* row) {

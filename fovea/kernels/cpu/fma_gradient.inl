@@ -40,11 +40,12 @@ INLINE void differentiate(const GradientPanel& panel) {
   multiply(p.grad, by_weight);
 #pragma GCC unroll 4
   for (int c = 0; c < kVectors; ++c) {
-    const F delta = load(p.delta + c * FOVEA_LANES, F{});
+    const F delta = load(p.delta + c * FOVEA_LANES, F{}), zero = broadcast(0.0f, F{});
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const int64_t at = r * panel.stride + c * FOVEA_LANES;
-      store(panel.grad + at, load(panel.weights + at, F{}) * (to_floats(by_weight[r][c]) - delta));
+      const F weight = load(panel.weights + at, F{}), grad = weight * (to_floats(by_weight[r][c]) - delta);
+      store(panel.grad + at, select(weight == zero, zero, grad));
     }
   }
 }
