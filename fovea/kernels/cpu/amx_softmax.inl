@@ -47,8 +47,8 @@ INLINE void hide_padding(float* scores, int32_t rows, int32_t inside) {
   }
 }
 
-INLINE float maximum_of(const float* row, float factor) {
-  return largest_of(max(load(row, F{}) * factor, load(row + FOVEA_LANES, F{}) * factor));
+INLINE float maximum_of(const float* row) {
+  return largest_of(max(load(row, F{}), load(row + FOVEA_LANES, F{})));
 }
 
 // kTiles x 16 rows.
@@ -64,7 +64,7 @@ INLINE bool softmax_row_tiles(const Products& p, const Block& to, float* referen
   store_products<kTiles, 2>(scores[0]);
   hide_padding(scores[0], rows, to.inside);
   for (int32_t r = 0; r < rows; ++r) {
-    if (references[r] == -kInfinity) references[r] = maximum_of(scores[0] + r * kCorner, p.factor);
+    if (references[r] == -kInfinity) references[r] = maximum_of(scores[0] + r * kCorner) * p.factor;
   }
   for (int32_t c = kCorner, next = 1; c < to.columns; c += kCorner, next ^= 1) {
     operands.b += 2 * kCorner;
@@ -78,7 +78,7 @@ INLINE bool softmax_row_tiles(const Products& p, const Block& to, float* referen
   bool fits = true;
   for (int32_t r = 0; r < rows; ++r) {
     sums[r] = sum_of(row_sums[r]);
-    fits &= fits_state(references[r], sums[r]);
+    fits &= fits_reference(references[r]) && fits_sum(sums[r]);
   }
   return fits;
 }

@@ -27,13 +27,15 @@ INLINE NF hide_padding(NF scores, const WeightPanel& panel, int32_t c) {
 }
 
 template <int kVectors>
-INLINE float maximum_of(const NF (&row)[kVectors], float factor) {
-  F largest = to_floats(row[0] * factor);
+INLINE float maximum_of(const NF (&row)[kVectors]) {
+  F largest = to_floats(row[0]);
 #pragma GCC unroll 4
-  for (int c = 1; c < kVectors; ++c) largest = max(to_floats(row[c] * factor), largest);
+  for (int c = 1; c < kVectors; ++c) largest = max(to_floats(row[c]), largest);
   return largest_of(largest);
 }
 
+// A product with the factor has one use, as in softmax_rows(), and is fused with what follows in all of them: weights of
+// equal scores are equal wherever they are made.
 template <int kRows, int kVectors, bool kPadded>
 INLINE void weigh_block(const WeightPanel& panel) {
   NF scores[kRows][kVectors];
@@ -45,7 +47,7 @@ INLINE void weigh_block(const WeightPanel& panel) {
       if constexpr (kPadded) scores[r][c] = hide_padding(scores[r][c], panel, c);
     }
     float& reference = panel.references[r];
-    if (reference == -kInfinity) reference = maximum_of(scores[r], panel.factor);
+    if (reference == -kInfinity) reference = maximum_of(scores[r]) * panel.factor;
     F sum = load(panel.sums + r * FOVEA_LANES, F{});
 #pragma GCC unroll 4
     for (int c = 0; c < kVectors; ++c) {
@@ -95,12 +97,13 @@ KERNEL bool softmax(const ScoreProducts<float>& products, const WeightBlock<floa
     const WeightPanel panel = {panel_at(products.operands, c, room), products.factor, references, sums,
                                to.weights + c, to.stride, to.inside - c};
     weigh_panel(panel, to.rows, to.columns - c);
+    if (c == 0 && !std::all_of(references, references + to.rows, fits_reference)) return false;
   }
   float total[kMostOnePassRows];
   bool fits = true;
   for (int32_t r = 0; r < to.rows; ++r) {
     total[r] = sum_of(load(sums + r * FOVEA_LANES, F{}));
-    fits &= fits_state(references[r], total[r]);
+    fits &= fits_sum(total[r]);
   }
   if (!fits) return false;
   std::copy_n(references, to.rows, state.maximum);

@@ -1,4 +1,5 @@
 #pragma once
+#include <cmath>
 #include <cstdint>
 
 #include "fovea/kernels/cpu/constants.h"
@@ -26,14 +27,16 @@ struct WeightBlock {
 /// The most rows of a block.
 inline constexpr int32_t kMostOnePassRows = 256;
 
-/// Sums of a row's weights are at most this: far from where their products with values, or sums of them,
-/// overflow.
+/// Sums of a row's weights of a block of keys are at most this: their products with values below 2^97 / M,
+/// and sums of them, do not overflow.
 inline constexpr float kLargestWeightSum = 1 << 30;
 
-/// What has been found of a row serves: a NaN is its own, and stays. A reference of -inf is none.
-inline bool fits_state(float reference, float sum) {
-  return reference != -kInfinity && !(sum > kLargestWeightSum);
+/// What has been found of a row serves: a NaN is its own, and stays, as does what a reference of +inf gives.
+/// One of -inf is none.
+inline bool fits_reference(float reference) {
+  return reference == kInfinity || !(std::abs(reference) > kLargestFused);
 }
+inline bool fits_sum(float sum) { return !(sum > kLargestWeightSum); }
 
 /// The products and softmax_kernels().rows of them in one pass. The reference of a row is its maximum of
 /// before, or, where there is none, that of its first keys, so that nothing is read twice. Where scores lie

@@ -13,6 +13,10 @@ struct SoftmaxState {
   float* rescale;  // what the row's earlier weights must be multiplied with
 };
 
+/// A score times the factor less its maximum is rounded once, by fused instructions: of a maximum up to this
+/// size what its own rounding left out is less than 1. Beyond, the product must be rounded by itself first.
+inline constexpr float kLargestFused = 1 << 24;
+
 /// One tile of scores (rows x columns, columns a multiple of 16); factor > 0 takes them to units of log2.
 struct SoftmaxTile {
   float* scores;

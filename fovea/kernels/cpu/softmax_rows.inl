@@ -15,6 +15,12 @@ INLINE float row_maximum(const float* row, int32_t columns) {
   return largest_of(even);
 }
 
+// Scores to units of log2, and the factor that takes those there.
+INLINE float multiply(float* row, const SoftmaxTile& tile) {
+  for (int32_t c = 0; c < tile.columns; c += FOVEA_LANES) store(row + c, load(row + c, F{}) * tile.factor);
+  return 1.0f;
+}
+
 template <bool Narrow>
 KERNEL void softmax_rows(const SoftmaxTile& tile, const SoftmaxState& state) {
   for (int32_t r = 0; r < tile.rows; ++r) {
@@ -23,9 +29,10 @@ KERNEL void softmax_rows(const SoftmaxTile& tile, const SoftmaxState& state) {
     const float now = seen > before ? seen : before;
     // A row that has seen no key yet keeps the maximum -inf; its weights are 2^-inf = 0.
     const float reference = now == -kInfinity ? 0.0f : now;
+    const float factor = std::abs(reference) > kLargestFused ? multiply(row, tile) : tile.factor;
     F sum = broadcast(0.0f, F{});
     for (int32_t c = 0; c < tile.columns; c += FOVEA_LANES) {
-      const F weight = exp2_negative<Narrow>(load(row + c, F{}) * tile.factor - reference);
+      const F weight = exp2_negative<Narrow>(load(row + c, F{}) * factor - reference);
       sum = sum + weight;
       if constexpr (Narrow) {
         store_bf16(static_cast<uint16_t*>(tile.weights) + r * tile.stride + c, weight);
