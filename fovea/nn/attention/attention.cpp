@@ -115,6 +115,10 @@ void Attention::check_call(const AttentionCall& call) const {
   if (!can.takes_biases && (call.bias || call.alibi_slopes || call.relative_table || call.relative_grid)) {
     refuse("it takes no biases, as it has no scores of pairs", "one", choose);
   }
+  if (!can.takes_relative_keys && call.relative_keys) {
+    refuse("it takes no relative keys, as its scores are no scaled dot products with keys", "relative_keys",
+           choose);
+  }
   if (!can.gives_weights && (call.weights || call.dropout_p > 0)) {
     refuse("it has no weights to show or drop",
            call.weights ? "weights asked for" : "dropout " + std::to_string(call.dropout_p), choose);

@@ -31,7 +31,7 @@ struct AttentionCall {
   std::optional<at::Tensor> mask, key_lengths;
   std::optional<AttendSegments> segments;
   std::optional<AttendBlocks> blocks;
-  std::optional<at::Tensor> bias, alibi_slopes, relative_table;
+  std::optional<at::Tensor> bias, alibi_slopes, relative_table, relative_keys;
   std::optional<AttendGrid> relative_grid;
   /// With them q, k and v are (total, H, D).
   std::optional<PackedOffsets> packed;
@@ -80,6 +80,8 @@ struct AttentionTraits {
   bool takes_masks = true, takes_biases = true;
   /// Takes lengths, and masks (B|1, H|1, 1, M) that hide a key from all queries, where it takes no others.
   bool takes_lengths = true, takes_key_masks = false;
+  /// Its scores are scaled dot products with keys, to which relative ones can be added.
+  bool takes_relative_keys = false;
   /// Has weights of pairs, to be shown and dropped; tells what it observed of them without a matrix.
   bool gives_weights = true, observes = true;
   /// Takes sequences behind each other.

@@ -59,7 +59,7 @@ AttentionEntry bigbird_attention() {
       {"bigbird", "softmax over blocks of keys: near ones, global ones, some at random",
        "Zaheer et al. 2020, BigBird, section 2",
        "O(N W D) time, W keys in the blocks of a query, O(N + (N / block_size)^2) memory", "fused"},
-      {.supports_cross = false, .takes_packed = false}, BigBirdOptions{});
+      {.supports_cross = false, .takes_relative_keys = true, .takes_packed = false}, BigBirdOptions{});
 }
 
 }  // namespace fovea::nn

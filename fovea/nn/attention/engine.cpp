@@ -51,6 +51,7 @@ AttendOptions EngineAttention::options_of(const AttentionCall& call) const {
   o.alibi_slopes = call.alibi_slopes;
   o.relative_table = call.relative_table;
   o.relative_grid = call.relative_grid;
+  o.relative_keys = call.relative_keys;
   o.bias = call.bias;
   o.causal = joined_causal(options_.causal, call.causal);
   const auto left = options_.window_left ? options_.window_left : options_.window;

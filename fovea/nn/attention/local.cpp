@@ -10,7 +10,7 @@ AttentionEntry local_attention() {
   return attention_entry<EngineAttention>(
       {"local", "softmax over |i - j| <= window", "Luong et al. 2015, 3.2 (local-m)",
        "O(N W D) time, W keys a query, O(N + M) memory", "fused"},
-      {}, options);
+      {.takes_relative_keys = true}, options);
 }
 
 }  // namespace fovea::nn

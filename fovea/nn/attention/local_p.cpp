@@ -76,7 +76,7 @@ AttentionEntry local_p_attention() {
        "p_i = M sigmoid(v_p . tanh(W_p q_i))",
        "Luong et al. 2015, 3.2 (local-p)", "O(N W D + N D^2) time in products, masks of all pairs in O(N M)",
        "fused"},
-      {.observes = false, .takes_packed = false}, LocalPOptions{});
+      {.takes_relative_keys = true, .observes = false, .takes_packed = false}, LocalPOptions{});
 }
 
 }  // namespace fovea::nn

@@ -80,7 +80,7 @@ AttentionEntry longformer_attention() {
   return attention_entry<LongformerAttention>(
       {"longformer", "softmax over |i - j| <= window, or one of both before global",
        "Beltagy et al. 2020, 3.1", "O(N W D) time, W keys a query, O(N + M) memory", "fused"},
-      {}, LongformerOptions{});
+      {.takes_relative_keys = true}, LongformerOptions{});
 }
 
 }  // namespace fovea::nn

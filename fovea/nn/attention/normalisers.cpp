@@ -32,25 +32,25 @@ AttentionEntry softmax_sink_attention() {
   return with_normaliser(
       {"softmax_sink", "out_i = sum_j exp(s_ij) / (exp(sink_h) + sum_l exp(s_il)) v_j",
        "Miller 2023, Attention is off by one; learned: gpt-oss (OpenAI 2025)", kSummed, "fused"},
-      "softmax_sink", {});
+      "softmax_sink", {.takes_relative_keys = true});
 }
 
 AttentionEntry sigmoid_attention() {
   return with_normaliser({"sigmoid", "out_i = sum_j v_j / (1 + exp(-s_ij + log M))",
                           "Ramapuram et al. 2024, section 2", kSummed, "fused"},
-                         "sigmoid", {.observes = false});
+                         "sigmoid", {.takes_relative_keys = true, .observes = false});
 }
 
 AttentionEntry sparsemax_attention() {
   return with_normaliser({"sparsemax", "out_i = sum_j max(s_ij - tau_i, 0) v_j, weights that sum to 1",
                           "Martins and Astudillo 2016, algorithm 1", kSorted, "composed"},
-                         "sparsemax", {.observes = false});
+                         "sparsemax", {.takes_relative_keys = true, .observes = false});
 }
 
 AttentionEntry entmax_attention() {
   return with_normaliser({"entmax", "out_i = sum_j max(s_ij / 2 - tau_i, 0)^2 v_j, weights that sum to 1",
                           "Peters et al. 2019, algorithm 2", kSorted, "composed"},
-                         "entmax15", {.observes = false});
+                         "entmax15", {.takes_relative_keys = true, .observes = false});
 }
 
 }  // namespace fovea::nn

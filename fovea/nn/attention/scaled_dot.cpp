@@ -13,7 +13,7 @@ AttentionEntry softmax_attention() {
   return attention_entry<EngineAttention>(
       {"softmax", "out_i = sum_j softmax_j(q_i . k_j / sqrt(D)) v_j",
        "Vaswani et al. 2017, Attention is all you need, 3.2.1", kDotCost, kDotPath},
-      {.exact = true}, DotOptions{});
+      {.exact = true, .takes_relative_keys = true}, DotOptions{});
 }
 
 AttentionEntry dot_attention() {
@@ -22,7 +22,7 @@ AttentionEntry dot_attention() {
   return attention_entry<EngineAttention>(
       {"dot", "out_i = sum_j softmax_j(q_i . k_j) v_j", "Luong et al. 2015, Effective approaches, 3.1",
        kDotCost, kDotPath},
-      {}, options);
+      {.takes_relative_keys = true}, options);
 }
 
 }  // namespace fovea::nn

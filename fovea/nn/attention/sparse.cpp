@@ -107,7 +107,7 @@ AttentionEntry sparse_strided_attention() {
       {"sparse_strided", "softmax over 0 <= i - j <= stride, or stride divides i - j >= 0", kPatternPaper,
        "O(N (stride + N / stride) D) pairs; the kernel walks what no tile hides whole, O(N + M) memory",
        "fused"},
-      {}, StridedOptions{});
+      {.takes_relative_keys = true}, StridedOptions{});
 }
 
 AttentionEntry sparse_fixed_attention() {
@@ -117,7 +117,7 @@ AttentionEntry sparse_fixed_attention() {
        "O(N (stride + N summary / stride) D) pairs; the kernel walks what no tile hides whole, O(N + M) "
        "memory",
        "fused"},
-      {}, FixedOptions{});
+      {.takes_relative_keys = true}, FixedOptions{});
 }
 
 }  // namespace fovea::nn
