@@ -18,6 +18,11 @@ std::string shown(bool value) { return value ? "true" : "false"; }
 std::string shown(int64_t value) { return std::to_string(value); }
 std::string shown(double value) { return fmt::format("{}", value); }
 
+NamedSettings split_name(const std::string& text) {
+  const auto colon = text.find(':');
+  return {text.substr(0, colon), colon == std::string::npos ? "" : text.substr(colon + 1)};
+}
+
 Settings split_settings(const std::string& where, std::string text) {
   Settings settings;
   while (!text.empty()) {
@@ -45,7 +50,7 @@ const std::string* OptionReader::find(const std::string& name) {
 
 void OptionReader::refuse(const std::string& name, const std::string& wanted) const {
   throw usage_error(where_, name + " must be " + wanted, "'" + settings_.at(name) + "'",
-                    "`fovea list mechanisms " + where_ + "` shows what each key takes.");
+                    all_options() + " shows what each key takes.");
 }
 
 void OptionReader::refuse_choice(const std::string& name, const std::vector<std::string>& names) const {
@@ -93,9 +98,8 @@ void OptionReader::refuse_unknown() const {
     bool known = false;
     for (const auto& other : known_) known |= other == name;
     if (known) continue;
-    throw usage_error(where_,
-                      "the option '" + name + "' is unknown. " +
-                          suggest_name(name, known_, "`fovea list mechanisms " + where_ + "` shows all."));
+    throw usage_error(where_, "the option '" + name + "' is unknown. " +
+                                  suggest_name(name, known_, all_options() + " shows all."));
   }
 }
 

@@ -92,6 +92,12 @@ class OptionDescriber {
 /// key=value pairs, as users wrote them.
 using Settings = std::map<std::string, std::string>;
 
+/// What users write: NAME[:settings].
+struct NamedSettings {
+  std::string name, settings;
+};
+NamedSettings split_name(const std::string& text);
+
 /// "key=value,key=value". Throws fovea::Error (usage) in the name of `where` on another form and on a key
 /// given twice.
 Settings split_settings(const std::string& where, std::string text);
@@ -99,7 +105,9 @@ Settings split_settings(const std::string& where, std::string text);
 /// Reads the fields that `settings` have. Throws fovea::Error (usage) on a value that does not fit.
 class OptionReader {
  public:
-  OptionReader(std::string where, const Settings& settings) : where_(std::move(where)), settings_(settings) {}
+  /// `list` is what `fovea list` shows it under.
+  OptionReader(std::string where, const Settings& settings, std::string list = "mechanisms")
+      : where_(std::move(where)), settings_(settings), list_(std::move(list)) {}
 
   void operator()(const OptionText& text, bool& value);
   void operator()(const OptionText& text, int64_t& value, const WholeFrom& range);
@@ -135,11 +143,13 @@ class OptionReader {
   const std::string* find(const std::string& name);
   [[noreturn]] void refuse(const std::string& name, const std::string& wanted) const;
   [[noreturn]] void refuse_choice(const std::string& name, const std::vector<std::string>& names) const;
+  std::string all_options() const { return "`fovea list " + list_ + " " + where_ + "`"; }
   template <class Number>
   bool parse(const std::string& text, Number& read) const;
 
   std::string where_;
   const Settings& settings_;
+  std::string list_;
   std::vector<std::string> known_;
 };
 
@@ -150,11 +160,12 @@ std::vector<OptionDoc> describe_options(Options options) {
   return docs;
 }
 
-/// `options` with what `settings` say, in the name of `where`. Struct with a `void check(where) const` are
-/// asked whether their values go together.
+/// `options` with what `settings` say, in the name of `where` of that list. Structs with a `void check(where)
+/// const` are asked whether their values go together.
 template <class Options>
-Options read_options(const std::string& where, const Settings& settings, Options options) {
-  OptionReader reader(where, settings);
+Options read_options(const std::string& where, const Settings& settings, Options options,
+                     const char* list = "mechanisms") {
+  OptionReader reader(where, settings, list);
   Options::fields(options, reader);
   reader.refuse_unknown();
   if constexpr (requires { options.check(where); }) options.check(where);

@@ -1,6 +1,5 @@
 #include "fovea/nn/attention/registry.h"
 
-#include "fovea/core/error.h"
 #include "fovea/core/nearest.h"
 #include "fovea/nn/attention/additive.h"
 #include "fovea/nn/attention/axial.h"
@@ -43,19 +42,13 @@ const std::vector<AttentionEntry>& attention_entries() {
 }
 
 const AttentionEntry& find_attention(const std::string& name) {
-  std::vector<std::string> names;
-  for (const auto& entry : attention_entries()) {
-    if (entry.name == name) return entry;
-    names.push_back(entry.name);
-  }
-  throw usage_error("attention", "the mechanism must be a known one", "'" + name + "'",
-                    suggest_name(name, names, "`fovea list mechanisms` shows all."));
+  return find_named(attention_entries(), name,
+                    {"attention", "the mechanism must be a known one", "`fovea list mechanisms` shows all."});
 }
 
 AttentionPlan parse_attention(const std::string& text) {
-  const auto colon = text.find(':');
-  const AttentionEntry& entry = find_attention(text.substr(0, colon));
-  const std::string settings = colon == std::string::npos ? "" : text.substr(colon + 1);
+  const auto [name, settings] = split_name(text);
+  const AttentionEntry& entry = find_attention(name);
   return {&entry, entry.read(split_settings(entry.name, settings))};
 }
 
