@@ -2,7 +2,6 @@
 
 #include "fovea/core/error.h"
 #include "fovea/nn/attention/registry.h"
-#include "fovea/nn/tap.h"
 
 namespace fovea::nn {
 
@@ -21,14 +20,6 @@ std::shared_ptr<Attention> hosted_attention(const std::string& text, const Atten
                       "Leave it out.");
   }
   return attention;
-}
-
-AttentionOutput run_tapped(const torch::nn::Module& host, Attention& attention, AttentionInput input) {
-  const bool shown = attention_tapped() && attention.traits().gives_weights;
-  input.call.weights = input.call.weights || shown;
-  AttentionOutput result = attention.forward(input);
-  if (shown) tap_attention(host, result.weights);
-  return result;
 }
 
 }  // namespace fovea::nn

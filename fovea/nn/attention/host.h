@@ -2,8 +2,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "fovea/nn/attention/attention.h"
+#include "fovea/nn/position/position.h"
+#include "fovea/nn/tap.h"
 
 // What networks that hold an attention have in common.
 
@@ -15,7 +18,15 @@ namespace fovea::nn {
 std::shared_ptr<Attention> hosted_attention(const std::string& text, const AttentionShape& shape,
                                             const std::optional<GridPositions>& grid);
 
-/// Runs it, and shows its weights in the name of `host` while an AttentionTapScope lives, where it has any.
-AttentionOutput run_tapped(const torch::nn::Module& host, Attention& attention, AttentionInput input);
+/// Runs host.attention with the positions of host.position, and shows its weights in the name of `host` while
+/// an AttentionTapScope lives, where it has any.
+template <class Host>
+AttentionOutput run_tapped(const Host& host, AttentionInput input) {
+  const bool shown = attention_tapped() && host.attention->traits().gives_weights;
+  input.call.weights = input.call.weights || shown;
+  AttentionOutput result = host.position->attend(*host.attention, std::move(input));
+  if (shown) tap_attention(host, result.weights);
+  return result;
+}
 
 }  // namespace fovea::nn

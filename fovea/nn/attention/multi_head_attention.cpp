@@ -10,6 +10,7 @@
 
 #include "fovea/core/error.h"
 #include "fovea/nn/attention/host.h"
+#include "fovea/nn/position/host.h"
 #include "fovea/ops/describe.h"
 
 namespace fovea::nn {
@@ -47,10 +48,9 @@ MultiHeadAttentionImpl::MultiHeadAttentionImpl(const MultiHeadAttentionOptions& 
   out_proj =
       register_module("out_proj", Linear(torch::nn::LinearOptions(o.embed_dim, o.embed_dim).bias(o.bias)));
   if (o.bias) torch::nn::init::zeros_(out_proj->bias);
-  attention = register_module(
-      "attention",
-      hosted_attention(o.attention, {o.num_heads, o.num_kv_heads, head_dim(), head_dim(), o.embed_dim},
-                       o.grid));
+  const AttentionShape shape = {o.num_heads, o.num_kv_heads, head_dim(), head_dim(), o.embed_dim};
+  attention = register_module("attention", hosted_attention(o.attention, shape, o.grid));
+  position = register_module("position", layer_position(o.position, {shape, o.grid}, *attention));
 }
 
 void MultiHeadAttentionImpl::register_projections() {
@@ -100,7 +100,7 @@ AttentionOutput MultiHeadAttentionImpl::forward(const at::Tensor& query, const a
   input.grid = options_.grid;
   input.call = call;
   if (is_training()) input.call.dropout_p = options_.dropout;
-  AttentionOutput result = run_tapped(*this, *attention, std::move(input));
+  AttentionOutput result = run_tapped(*this, std::move(input));
   result.out = out_proj->forward(result.out.transpose(1, 2).flatten(2));
   keys_ = key.size(1);
   tap(*this, query, result.out);

@@ -6,6 +6,7 @@
 
 #include "fovea/nn/attention/attention.h"
 #include "fovea/nn/layers.h"
+#include "fovea/nn/position/position.h"
 
 namespace fovea::nn {
 
@@ -24,6 +25,8 @@ struct MultiHeadAttentionOptions {
   std::string attention = "softmax";
   /// Where the rows lie, for mechanisms that need to know.
   std::optional<GridPositions> grid = {};
+  /// A scheme that acts in a layer, as parse_position() reads it. It is for keys of the queries' sequence.
+  std::string position = "none";
 };
 
 /// Multi-head attention with projections of their own for queries, keys and values.
@@ -31,11 +34,12 @@ struct MultiHeadAttentionOptions {
 /// query (B, N, embed_dim), key (B, M, kdim), value (B, M, vdim) -> (B, N, embed_dim). Keys and
 /// initialisation of Python's torch.nn.MultiheadAttention: `in_proj_weight` (3 embed_dim, embed_dim), or
 /// `q_proj_weight`, `k_proj_weight`, `v_proj_weight` where widths or heads differ; `in_proj_bias`,
-/// `out_proj`; and `attention`, whose parameters are the mechanism's. A row that may see no key gives what 0
-/// projects to, where torch gives NaN. Throws fovea::Error (usage) on sizes that do not divide, and on a
-/// mechanism that is unknown, needs a mask of blocks, or places in a grid that is not given. O((N + M)
-/// embed_dim^2) time beside the mechanism's.   Source: Vaswani et al. 2017, 3.2.2; grouped queries: Ainslie
-/// et al. 2023, GQA, 2.2; multi-query: Shazeer 2019, Fast transformer decoding, 3.
+/// `out_proj`; and `attention` and `position`, whose parameters are the mechanism's and the scheme's. A row
+/// that may see no key gives what 0 projects to, where torch gives NaN. Throws fovea::Error (usage) on sizes
+/// that do not divide, and on a mechanism or scheme that is unknown, needs a mask of blocks, or places in a
+/// grid that is not given. O((N + M) embed_dim^2) time beside the mechanism's.   Source: Vaswani et al.
+/// 2017, 3.2.2; grouped queries: Ainslie et al. 2023, GQA, 2.2; multi-query: Shazeer 2019, Fast transformer
+/// decoding, 3.
 class MultiHeadAttentionImpl : public torch::nn::Module, public Costed, public SeesAll {
  public:
   explicit MultiHeadAttentionImpl(const MultiHeadAttentionOptions& options);
@@ -50,6 +54,7 @@ class MultiHeadAttentionImpl : public torch::nn::Module, public Costed, public S
   at::Tensor in_proj_weight, q_proj_weight, k_proj_weight, v_proj_weight, in_proj_bias;
   Linear out_proj{nullptr};
   std::shared_ptr<Attention> attention;
+  std::shared_ptr<Position> position;
 
  private:
   void register_projections();

@@ -2,6 +2,7 @@
 
 #include "fovea/core/error.h"
 #include "fovea/nn/attention/host.h"
+#include "fovea/nn/position/host.h"
 
 namespace fovea::nn {
 
@@ -15,9 +16,9 @@ SelfAttentionImpl::SelfAttentionImpl(const SelfAttentionOptions& options) : opti
   qkv = register_module("qkv", Linear(torch::nn::LinearOptions(dim, 3 * dim).bias(options.qkv_bias)));
   proj = register_module("proj", Linear(dim, dim));
   proj_drop = register_module("proj_drop", Dropout(options.proj_drop));
-  attention = register_module(
-      "attention",
-      hosted_attention(options.attention, {heads, heads, dim / heads, dim / heads, dim}, options.grid));
+  const AttentionShape shape = {heads, heads, dim / heads, dim / heads, dim};
+  attention = register_module("attention", hosted_attention(options.attention, shape, options.grid));
+  position = register_module("position", layer_position(options.position, {shape, options.grid}, *attention));
 }
 
 at::Tensor SelfAttentionImpl::forward(const at::Tensor& x) {
@@ -31,7 +32,7 @@ at::Tensor SelfAttentionImpl::forward(const at::Tensor& x) {
   input.x = x;
   input.grid = options_.grid;
   input.call.dropout_p = is_training() ? options_.attn_drop : 0.0;
-  const at::Tensor heads_out = run_tapped(*this, *attention, std::move(input)).out;
+  const at::Tensor heads_out = run_tapped(*this, std::move(input)).out;
   const at::Tensor joined = heads_out.transpose(1, 2).reshape({batch, length, options_.dim});
   at::Tensor out = proj_drop->forward(proj->forward(joined));
   tap(*this, x, out);

@@ -5,6 +5,7 @@
 
 #include "fovea/nn/attention/attention.h"
 #include "fovea/nn/layers.h"
+#include "fovea/nn/position/position.h"
 
 namespace fovea::nn {
 
@@ -19,13 +20,16 @@ struct SelfAttentionOptions {
   std::string attention = "softmax";
   /// Where the rows of x lie, for mechanisms that need to know.
   std::optional<GridPositions> grid = {};
+  /// A scheme that acts in a layer, as parse_position() reads it.
+  std::string position = "none";
 };
 
 /// Multi-head self-attention.   out = proj(concat_h attention(q_h, k_h, v_h)), (q, k, v) = qkv(x)
 /// x (B, N, dim) -> (B, N, dim). Submodules `qkv` (dim -> 3 dim: q, k, v, each heads x head size) and `proj`,
-/// as timm names them, and `attention`, whose parameters are the mechanism's own. Throws fovea::Error (usage)
-/// if the heads do not divide dim, and on a mechanism that is unknown, needs a mask of blocks, or places in a
-/// grid that is not given. O(N dim^2) time beside the mechanism's.   Source: Vaswani et al. 2017, 3.2.2.
+/// as timm names them, and `attention` and `position`, whose parameters are the mechanism's and the scheme's.
+/// Throws fovea::Error (usage) if the heads do not divide dim, and on a mechanism or scheme that is unknown,
+/// needs a mask of blocks, or places in a grid that is not given. O(N dim^2) time beside the mechanism's.
+/// Source: Vaswani et al. 2017, 3.2.2.
 class SelfAttentionImpl : public torch::nn::Module, public Costed, public SeesAll {
  public:
   explicit SelfAttentionImpl(const SelfAttentionOptions& options);
@@ -37,6 +41,7 @@ class SelfAttentionImpl : public torch::nn::Module, public Costed, public SeesAl
   Linear qkv{nullptr}, proj{nullptr};
   Dropout proj_drop{nullptr};
   std::shared_ptr<Attention> attention;
+  std::shared_ptr<Position> position;
 
  private:
   SelfAttentionOptions options_;

@@ -1,4 +1,5 @@
 #pragma once
+#include <memory>
 #include <vector>
 
 #include "fovea/nn/block/transformer_layer.h"
@@ -7,7 +8,8 @@ namespace fovea::nn {
 
 /// Layers of an encoder, one after the other, and a norm after the last where `norm` is set.
 /// x (B, T, d_model) -> same; `call` is that of every layer. Keys of torch.nn.TransformerEncoder: `layers.0`
-/// ..., `norm`.   Source: Vaswani et al. 2017, 3.1.
+/// ..., `norm`; and `position`, with the parameters of a scheme that all layers share.   Source: Vaswani et
+/// al. 2017, 3.1.
 class TransformerEncoderImpl : public torch::nn::Module {
  public:
   explicit TransformerEncoderImpl(const TransformerOptions& options, int64_t num_layers = 6,
@@ -15,6 +17,7 @@ class TransformerEncoderImpl : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& x, const AttentionCall& call = {});
 
   std::vector<TransformerEncoderLayer> layers;
+  std::shared_ptr<Position> position;
   LayerNorm norm{nullptr};
 };
 TORCH_MODULE(TransformerEncoder);
@@ -28,6 +31,7 @@ class TransformerDecoderImpl : public torch::nn::Module {
                      const AttentionCall& cross = {});
 
   std::vector<TransformerDecoderLayer> layers;
+  std::shared_ptr<Position> position;
   LayerNorm norm{nullptr};
 };
 TORCH_MODULE(TransformerDecoder);

@@ -26,13 +26,14 @@ TransformerLayer::TransformerLayer(const TransformerOptions& options) : options_
     throw usage_error("transformer", "dim_feedforward must be at least 1",
                       std::to_string(options.dim_feedforward), "The usual is 4 d_model.");
   }
-  self_attn = register_module("self_attn", make_attention(options.attention));
+  self_attn = register_module("self_attn", make_attention(options.attention, options.position));
   linear1 = register_module("linear1", linear(options.d_model, options.dim_feedforward));
   linear2 = register_module("linear2", linear(options.dim_feedforward, options.d_model));
   dropout_ = register_module("dropout", Dropout(options.dropout));
 }
 
-MultiHeadAttention TransformerLayer::make_attention(const std::string& mechanism) const {
+MultiHeadAttention TransformerLayer::make_attention(const std::string& mechanism,
+                                                    const std::string& position) const {
   MultiHeadAttentionOptions o;
   o.embed_dim = options_.d_model;
   o.num_heads = options_.nhead;
@@ -41,6 +42,7 @@ MultiHeadAttention TransformerLayer::make_attention(const std::string& mechanism
   o.dropout = options_.dropout;
   o.attention = mechanism;
   o.grid = options_.grid;
+  o.position = position;
   return MultiHeadAttention(o);
 }
 
@@ -66,7 +68,7 @@ at::Tensor TransformerEncoderLayerImpl::forward(const at::Tensor& x, const Atten
 
 TransformerDecoderLayerImpl::TransformerDecoderLayerImpl(const TransformerOptions& options)
     : TransformerLayer(options) {
-  multihead_attn = register_module("multihead_attn", make_attention(options.cross_attention));
+  multihead_attn = register_module("multihead_attn", make_attention(options.cross_attention, "none"));
   norm1 = register_module("norm1", transformer_norm(options));
   norm2 = register_module("norm2", transformer_norm(options));
   norm3 = register_module("norm3", transformer_norm(options));

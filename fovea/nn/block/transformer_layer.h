@@ -23,6 +23,8 @@ struct TransformerOptions {
   /// See MultiHeadAttentionOptions.
   int64_t num_kv_heads = 0;
   std::optional<GridPositions> grid = {};
+  /// Of a layer's own rows, as parse_position() reads it; a layer by itself takes those that act in it.
+  std::string position = "none";
 };
 
 /// A norm as these options say.
@@ -38,7 +40,7 @@ class TransformerLayer : public torch::nn::Module {
   /// Throws fovea::Error (usage) on an activation that is neither relu nor gelu, and as MultiHeadAttention.
   explicit TransformerLayer(const TransformerOptions& options);
 
-  MultiHeadAttention make_attention(const std::string& mechanism) const;
+  MultiHeadAttention make_attention(const std::string& mechanism, const std::string& position) const;
   at::Tensor feed_forward(const at::Tensor& x);
 
   /// x + branch(norm(x)), or norm(x + branch(x)), the branch under dropout.
