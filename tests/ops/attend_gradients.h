@@ -181,9 +181,11 @@ inline double gradient_tolerance(at::ScalarType type, int64_t length) {
   return length >= 512 ? 2.6e-3 : 3 * 0x1p-9;
 }
 
+/// `of_scores`: what errors of the scores add to those of the weights.
 inline void expect_right_gradients(const Gradients& got, const Gradients& exact,
-                                   const std::vector<at::Tensor>& squares, const AttendCase& c) {
-  const double tolerance = gradient_tolerance(c.type, std::min(c.queries, c.keys)) + score_error(c);
+                                   const std::vector<at::Tensor>& squares, const AttendCase& c,
+                                   double of_scores) {
+  const double tolerance = gradient_tolerance(c.type, std::min(c.queries, c.keys)) + of_scores;
   ASSERT_EQ(got.size(), exact.size());
   for (size_t i = 0; i < got.size(); ++i) {
     ASSERT_EQ(got[i].sizes(), exact[i].sizes());
@@ -193,6 +195,11 @@ inline void expect_right_gradients(const Gradients& got, const Gradients& exact,
     ASSERT_LE(gradient_error(got[i], exact[i], squares[i]), tolerance)
         << c.name() << " gradient of q, k, v, then bias, slopes, table, keys, sink: number " << i;
   }
+}
+
+inline void expect_right_gradients(const Gradients& got, const Gradients& exact,
+                                   const std::vector<at::Tensor>& squares, const AttendCase& c) {
+  expect_right_gradients(got, exact, squares, c, score_error(c));
 }
 
 }  // namespace fovea::test
