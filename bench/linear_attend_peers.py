@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Times causal linear attention as others have it, for bench/mechanisms_bench.cpp to be compared with: performer-pytorch's form
-without CUDA, and sums by chunks of 64 in einsum. float32, one thread, best thread CPU time in ms, as JSON.
+without CUDA, and sums by chunks of 64 in einsum. float32, one thread, best thread CPU time in ms, as lines of JSON.
 
 Needs: torch==2.11.0, performer-pytorch==1.1.4.
 Usage: python bench/linear_attend_peers.py [--length 8192]
@@ -53,7 +53,6 @@ def main():
         "linear": lambda x, is_query: torch.nn.functional.elu(x) + 1,
         "performer": lambda x, is_query: softmax_kernel(x, projection_matrix=w, is_query=is_query),
     }
-    rows = []
     for mechanism, features in maps.items():
         for peer, attend in (("performer-pytorch", causal_linear_attention_noncuda), ("einsum by chunks", by_chunks)):
             for mode in ("forward", "train"):
@@ -65,8 +64,8 @@ def main():
                     if mode == "train":
                         torch.autograd.grad(out, (q, k, v), grad)
 
-                rows.append({"mechanism": mechanism, "peer": peer, "mode": mode, "best_cpu_ms": best(run, options.runs)})
-    print(json.dumps(rows, indent=2))
+                row = {"mechanism": mechanism, "peer": peer, "mode": mode, "best_cpu_ms": best(run, options.runs)}
+                print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":
