@@ -14,6 +14,7 @@
 #include "fovea/models/registry.h"
 #include "fovea/nn/attention/registry.h"
 #include "fovea/nn/block/attention_block.h"
+#include "fovea/nn/position/registry.h"
 #include "fovea/tasks/classify_config.h"
 #include "fovea/tasks/recipes.h"
 #include "fovea/train/config.h"
@@ -71,14 +72,14 @@ std::vector<std::string> setting_keys() {
   return keys;
 }
 
-// The flag is there for networks that leave the choice; so far none does.
+// Networks of convolutions see where they look.
 void refuse_position(const Call& call, const json& model) {
   const auto position = call.get("--position");
   if (!position || models::model_config(model["name"], json::object()).contains("position")) return;
   throw usage_error(
       call.command(),
       fmt::format("--position is for networks with a choice of position schemes; found {} for {}, "
-                  "which has one way only. Leave --position out.",
+                  "which has none. Leave --position out.",
                   io::quote_text(*position), model["name"].get<std::string>()));
 }
 
@@ -105,7 +106,10 @@ std::vector<Argument> classify_flags() {
        .value = "NAME",
        .help = "attention block of a convolutional network: none or one of fovea list blocks",
        .names = nn::attention_block_names},
-      {.name = "--position", .value = "NAME", .help = "position scheme of a transformer", .hidden = true},
+      {.name = "--position",
+       .value = "NAME[:key=value,...]",
+       .help = "position scheme of a transformer (fovea list positions)",
+       .names = [] { return names_of(nn::position_entries()); }},
       {.name = "--seed", .value = "N", .help = "of weights, order of samples, augmentation, dropout"},
       {.name = "--amp",
        .value = "TYPE",

@@ -23,8 +23,6 @@ struct Argument {
   std::function<std::vector<std::string>()> names = {};
   /// Whether a value outside `names` is refused here; otherwise they are only offered by the shell.
   bool only_names = false;
-  /// Taken, but neither in --help nor offered by the shell.
-  bool hidden = false;
 
   bool is_flag() const { return name.starts_with("-"); }
   bool is_switch() const { return value.empty() && is_flag(); }

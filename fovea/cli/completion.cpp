@@ -31,13 +31,6 @@ std::string words_after(const Command& command) {
   return fmt::format("{}", fmt::join(words, " "));
 }
 
-// The commands with what is offered only.
-Command shown(Command command) {
-  std::erase_if(command.arguments, [](const Argument& argument) { return argument.hidden; });
-  for (auto& below : command.commands) below = shown(below);
-  return command;
-}
-
 std::string quoted(const std::string& text) {
   std::string out = "'";
   for (const char c : text) {
@@ -209,7 +202,7 @@ Command completion_command() {
                          .only_names = true}},
           .run = [](const Call& call) {
             const auto shell = call.get("SHELL");
-            const Command root = shown(program());
+            const Command root = program();
             print(shell == "bash"  ? bash_completion(root)
                   : shell == "zsh" ? zsh_completion(root)
                                    : fish_completion(root));

@@ -12,6 +12,7 @@
 #include "fovea/models/registry.h"
 #include "fovea/nn/attention/registry.h"
 #include "fovea/nn/block/attention_block.h"
+#include "fovea/nn/position/registry.h"
 #include "fovea/tasks/recipes.h"
 
 namespace fovea::cli {
@@ -55,6 +56,23 @@ ordered_json option_row(const nn::OptionDoc& option) {
 ordered_json mechanisms_list() {
   ordered_json rows = ordered_json::array();
   for (const auto& entry : nn::attention_entries()) rows.push_back(mechanism_row(entry));
+  return rows;
+}
+
+ordered_json position_row(const nn::PositionEntry& entry) {
+  const nn::PositionTraits& traits = entry.traits;
+  return {{"name", entry.name},
+          {"summary", entry.formula},
+          {"acts_on", nn::in_words(traits.place)},
+          {"extrapolates", entry.extrapolates},
+          {"per_layer", traits.per_layer},
+          {"needs", traits.needs_2d ? "a grid of positions" : ""},
+          {"source", entry.paper}};
+}
+
+ordered_json positions_list() {
+  ordered_json rows = ordered_json::array();
+  for (const auto& entry : nn::position_entries()) rows.push_back(position_row(entry));
   return rows;
 }
 
@@ -122,14 +140,21 @@ struct Kind {
   ordered_json (*rows)();
 };
 
-constexpr Kind kKinds[] = {{"models", models_list},         {"mechanisms", mechanisms_list},
-                           {"options", options_list},       {"blocks", blocks_list},
-                           {"tasks", tasks_list},           {"data", data_list},
-                           {"explainers", explainers_list}, {"recipes", recipes_list}};
+constexpr Kind kKinds[] = {
+    {"models", models_list},       {"mechanisms", mechanisms_list}, {"options", options_list},
+    {"positions", positions_list}, {"blocks", blocks_list},         {"tasks", tasks_list},
+    {"data", data_list},           {"explainers", explainers_list}, {"recipes", recipes_list}};
 
 std::vector<std::string> kind_names() {
   std::vector<std::string> names;
   for (const auto& kind : kKinds) names.emplace_back(kind.name);
+  return names;
+}
+
+// What `fovea list KIND NAME` shows.
+std::vector<std::string> option_owners() {
+  auto names = names_of(nn::attention_entries());
+  for (const auto& entry : nn::position_entries()) names.push_back(entry.name);
   return names;
 }
 
@@ -156,27 +181,37 @@ std::string rows_text(const ordered_json& rows, const std::string& indent, bool 
   return out;
 }
 
-// One mechanism and what it takes after its colon.
-int list_mechanism(const Call& call, const std::string& name) {
-  if (call.get("KIND") != "mechanisms") {
-    throw usage_error(call.command(), "only mechanisms are shown one at a time", "'" + name + "'",
-                      "Leave it out.");
-  }
-  const nn::AttentionEntry& entry = nn::find_attention(name);
-  ordered_json row = mechanism_row(entry), options = ordered_json::array();
-  for (const auto& option : entry.options) options.push_back(option_row(option));
+// One of `kind` and what it takes after its colon.
+int list_one(const Call& call, const std::string& kind, ordered_json row,
+             const std::vector<nn::OptionDoc>& docs) {
+  ordered_json options = ordered_json::array();
+  for (const auto& option : docs) options.push_back(option_row(option));
   if (call.has("--json")) {
     row["options"] = options;
-    print_json({{"mechanisms", ordered_json::array({row})}});
+    print_json({{kind, ordered_json::array({row})}});
   } else {
     print(rows_text(ordered_json::array({row}), "", true) + "\n" + rows_text(options, "  ", true));
   }
   return 0;
 }
 
+int list_named(const Call& call, const std::string& name) {
+  const auto kind = call.get("KIND");
+  if (kind == "mechanisms") {
+    const nn::AttentionEntry& entry = nn::find_attention(name);
+    return list_one(call, *kind, mechanism_row(entry), entry.options);
+  }
+  if (kind == "positions") {
+    const nn::PositionEntry& entry = nn::find_position(name);
+    return list_one(call, *kind, position_row(entry), entry.options);
+  }
+  throw usage_error(call.command(), "only mechanisms and positions are shown one at a time", "'" + name + "'",
+                    "Leave it out.");
+}
+
 int run_list(const Call& call) {
   const auto wanted = call.get("KIND");
-  if (const auto name = call.get("NAME")) return list_mechanism(call, *name);
+  if (const auto name = call.get("NAME")) return list_named(call, *name);
   ordered_json all = ordered_json::object();
   for (const auto& kind : kKinds) {
     if (!wanted || *wanted == kind.name) all[kind.name] = kind.rows();
@@ -188,7 +223,7 @@ int run_list(const Call& call) {
   std::string text;
   for (const auto& [name, rows] : all.items()) {
     if (!wanted) text += (text.empty() ? "" : "\n") + name + "\n";
-    const bool detailed = wanted && (name == "mechanisms" || name == "options");
+    const bool detailed = wanted && (name == "mechanisms" || name == "options" || name == "positions");
     text += rows_text(rows, wanted ? "" : "  ", detailed);
   }
   print(text);
@@ -206,8 +241,8 @@ Command list_command() {
                          .names = kind_names,
                          .only_names = true},
                         {.name = "NAME",
-                         .help = "one mechanism, with its options",
-                         .names = [] { return names_of(nn::attention_entries()); }},
+                         .help = "one mechanism or position scheme, with its options",
+                         .names = option_owners},
                         json_flag()},
           .run = run_list};
 }

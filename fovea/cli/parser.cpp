@@ -39,7 +39,6 @@ void bind_argument(Bound& bound, const Argument& argument) {
                                                   : CLI::MultiOptionPolicy::TakeLast);
     option->type_name(argument.is_flag() ? argument.value : "");
   }
-  if (argument.hidden) option->group("");
   bound.options.push_back(option);
 }
 
@@ -74,7 +73,7 @@ std::vector<std::string> names_below(const Command& command) {
 std::vector<std::string> flag_names(const Command& command) {
   std::vector<std::string> names = {"--help"};
   for (const auto& argument : command.arguments) {
-    if (argument.is_flag() && !argument.hidden) names.push_back(argument.name);
+    if (argument.is_flag()) names.push_back(argument.name);
   }
   return names;
 }

@@ -7,14 +7,20 @@
 
 #include "fovea/nn/attention/registry.h"
 #include "fovea/nn/init.h"
+#include "fovea/nn/position/host.h"
+#include "fovea/nn/position/learned.h"
+#include "fovea/nn/position/registry.h"
 
 namespace fovea::models {
 namespace {
 
+nn::GridPositions places_of(const TokenGrid& grid) { return {grid.rows, grid.columns, grid.prefix}; }
+
 nn::TransformerBlockOptions block_options(const VitConfig& c, const TokenGrid& grid, int64_t index) {
   nn::TransformerBlockOptions options;
   options.attention = {c.embed_dim, c.num_heads, c.qkv_bias, c.attn_drop_rate, c.proj_drop_rate, c.attention};
-  options.attention.grid = nn::GridPositions{grid.rows, grid.columns, grid.prefix};
+  options.attention.grid = places_of(grid);
+  options.attention.position = nn::text_of_layers(c.position);
   options.mlp_ratio = c.mlp_ratio;
   options.drop_path = nn::drop_path_rate_of(index, c.depth, c.drop_path_rate);
   return options;
@@ -46,6 +52,7 @@ void check(const VitConfig& c) {
     require(rate >= 0.0 && rate < 1.0, "vit", "every drop rate must be in [0, 1)", std::to_string(rate));
   }
   nn::parse_attention(c.attention);
+  nn::parse_position(c.position);
 }
 
 PatchEmbedImpl::PatchEmbedImpl(const VitConfig& c) {
@@ -64,9 +71,8 @@ VisionTransformer::VisionTransformer(const VitConfig& config) : config_(config) 
   check(config);
   grid_ = {config.img_size.height / config.patch_size.height, config.img_size.width / config.patch_size.width,
            config.class_token ? 1 : 0, config.global_pool == "avg"};
-  const int64_t dim = config.embed_dim, tokens = grid_.prefix + grid_.rows * grid_.columns;
+  const int64_t dim = config.embed_dim;
   if (config.class_token) cls_token_ = register_parameter("cls_token", at::empty({1, 1, dim}));
-  pos_embed_ = register_parameter("pos_embed", at::empty({1, tokens, dim}));
   patch_embed_ = register_module("patch_embed", PatchEmbed(config));
   pos_drop_ = register_module("pos_drop", nn::Dropout(config.pos_drop_rate));
   auto list = register_module("blocks", torch::nn::ModuleList());
@@ -78,13 +84,26 @@ VisionTransformer::VisionTransformer(const VitConfig& config) : config_(config) 
                           nn::LayerNorm(torch::nn::LayerNormOptions({dim}).eps(1e-6)));
   head_drop_ = register_module("head_drop", nn::Dropout(config.drop_rate));
   if (config.num_classes > 0) head_ = register_module("head", nn::Linear(dim, config.num_classes));
+  place();
   init_weights();
+}
+
+void VisionTransformer::place() {
+  const int64_t dim = config_.embed_dim, heads = config_.num_heads;
+  position_ = nn::network_position(config_.position,
+                                   {{heads, heads, dim / heads, dim / heads, dim}, places_of(grid_)});
+  // timm's key is that of the network itself.
+  if (auto* learned = dynamic_cast<nn::LearnedPosition*>(position_.get())) {
+    register_parameter("pos_embed", learned->pos_embed);
+  } else {
+    register_module("position", position_);
+  }
+  for (auto& block : blocks_) nn::share_position(*block->attn, position_);
 }
 
 // timm's: linear layers and positions cut normal of deviation 0.02, biases 0; the patch embedding stays
 // torch's.
 void VisionTransformer::init_weights() {
-  nn::trunc_normal_(pos_embed_, 0.02);
   if (cls_token_.defined()) torch::nn::init::normal_(cls_token_, 0.0, 1e-6);
   for (const auto& module : modules(/*include_self=*/false)) {
     if (auto* linear = module->as<nn::LinearImpl>()) {
@@ -104,13 +123,15 @@ std::vector<InputSpec> VisionTransformer::inputs() const {
 at::Tensor VisionTransformer::embed(const at::Tensor& images) {
   at::Tensor x = patch_embed_->forward(images);
   if (cls_token_.defined()) x = at::cat({cls_token_.expand({x.size(0), -1, -1}), x}, 1);
-  return pos_drop_->forward(x + pos_embed_);
+  return pos_drop_->forward(position_->after(0, x));
 }
 
 at::Tensor VisionTransformer::forward(const at::Tensor& images) {
   check_images(images);
   at::Tensor x = embed(images);
-  for (auto& block : blocks_) x = run_block(*block, x);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    x = position_->after(static_cast<int64_t>(i) + 1, run_block(*blocks_[i], x));
+  }
   if (config_.global_pool == "avg") {
     x = norm_->forward(x.slice(1, grid_.prefix).mean(1));
   } else {

@@ -1,4 +1,8 @@
 #pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
 #include "fovea/models/config.h"
 #include "fovea/models/network.h"
 #include "fovea/nn/block/transformer_block.h"
@@ -23,6 +27,9 @@ struct VitConfig {
          drop_path_rate = 0.0;
   /// Attention mechanism of all layers.
   std::string attention = "softmax";
+  /// Position scheme, as nn::parse_position() reads it. The learned one is timm's, with its key `pos_embed`;
+  /// of others the parameters stand under `position`, or under `attn.position` where each layer has its own.
+  std::string position = "learned";
 
   template <class Visitor>
   static void fields(VitConfig& c, Visitor&& visit) {
@@ -43,6 +50,7 @@ struct VitConfig {
     visit("attn_drop_rate", c.attn_drop_rate);
     visit("drop_path_rate", c.drop_path_rate);
     visit("attention", c.attention);
+    visit("position", c.position);
   }
 };
 
@@ -79,12 +87,14 @@ class VisionTransformer : public ImageNetwork {
 
  private:
   at::Tensor embed(const at::Tensor& images);
+  void place();
   void init_weights();
 
   VitConfig config_;
   TokenGrid grid_;
   PatchEmbed patch_embed_{nullptr};
-  at::Tensor cls_token_, pos_embed_;
+  at::Tensor cls_token_;
+  std::shared_ptr<nn::Position> position_;
   nn::Dropout pos_drop_{nullptr}, head_drop_{nullptr};
   std::vector<nn::TransformerBlock> blocks_;
   /// norm over tokens, or fc_norm over their mean.

@@ -141,6 +141,8 @@ TEST(Call, BashCompletesCommandsFlagsAndNames) {
   EXPECT_EQ(complete("fovea train classify --attention-b"), "--attention-block\n");
   EXPECT_EQ(complete("fovea train classify --set lr=1 --amp b"), "bf16\n");
   EXPECT_EQ(complete("fovea summary fashion_v"), "fashion_vit\n");
+  EXPECT_EQ(complete("fovea train classify --position rot"), "rotary\n");
+  EXPECT_EQ(complete("fovea list positions sinu"), "sinusoidal\n");
 }
 
 TEST(Call, BashCompletesKeysAndDataSets) {
@@ -159,15 +161,19 @@ TEST(Call, AnUnknownShellIsToldTheKnownOnes) {
   EXPECT_EQ(ended.out, "");
 }
 
-TEST(Call, APositionSchemeThatNoNetworkTakesIsRefused) {
-  const auto ended = run_fovea(
-      {"train", "classify", "--recipe", "demo_vit", "--position", "rotary", "--output", "/nonexistent/run"});
-  EXPECT_EQ(ended.exit_code, 2);
-  EXPECT_TRUE(
-      ended.is_one_line_with({"--position is for", "'rotary'", "fashion_vit", "Leave --position out"}));
-  EXPECT_EQ(run_fovea({"train", "classify", "--help"}).out.find("--position"), std::string::npos);
-  for (const char* shell : {"bash", "zsh", "fish"})
-    EXPECT_EQ(run_fovea({"completion", shell}).out.find("position"), std::string::npos) << shell;
+TEST(Call, PositionSchemesAreOfTransformers) {
+  const TemporaryFolder work;
+  write_idx(work / "data");
+  const auto print = [&](const char* model, const char* position) {
+    return run_fovea({"train", "classify", "--data", "mnist:" + (work / "data").string(), "--model", model,
+                      "--position", position, "--print-config"});
+  };
+  EXPECT_EQ(print("fashion_vit", "rotary:base=100").json()["model"]["position"], "rotary:base=100");
+  const auto resnet = print("resnet8", "rotary"), unknown = print("fashion_vit", "rotery");
+  EXPECT_EQ(resnet.exit_code, 2);
+  EXPECT_TRUE(resnet.is_one_line_with({"--position is for", "'rotary'", "resnet8", "Leave --position out"}));
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_TRUE(unknown.is_one_line_with({"[position]", "Did you mean 'rotary'?"}));
 }
 
 TEST(Call, AReaderThatWentAwayIsNoError) {

@@ -1,4 +1,4 @@
-// What `fovea run mechanism` and `fovea list mechanisms` give.
+// What `fovea run mechanism`, `fovea list mechanisms` and `fovea list positions` give.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -193,6 +193,20 @@ TEST(List, MechanismsSayWhatTheyAreAndCost) {
   EXPECT_FALSE(row[0]["options"].empty());
   EXPECT_TRUE(run_fovea({"list", "mechanisms", "lokal"}).is_one_line_with({"Did you mean 'local'"}));
   EXPECT_TRUE(run_fovea({"list", "models", "local"}).is_one_line_with({"only mechanisms"}));
+}
+
+TEST(List, PositionsSayWhereTheyAct) {
+  const auto listed = run_fovea({"list", "positions", "--json"}).json()["positions"];
+  ASSERT_EQ(listed.size(), 11u);
+  for (const auto& row : listed) {
+    for (const char* key : {"name", "summary", "acts_on", "extrapolates", "source"}) {
+      EXPECT_FALSE(row[key].get<std::string>().empty()) << row << key;
+    }
+  }
+  const auto one = run_fovea({"list", "positions", "rotary"}).out;
+  EXPECT_NE(one.find("acts_on: queries and keys; "), std::string::npos) << one;
+  EXPECT_NE(one.find("value: half or interleaved; default: half"), std::string::npos) << one;
+  EXPECT_TRUE(run_fovea({"list", "positions", "rotery"}).is_one_line_with({"Did you mean 'rotary'"}));
 }
 
 TEST(Run, ListWeightsNamesThem) {

@@ -11,7 +11,7 @@ struct ShawOptions {
   static void fields(ShawOptions& o, Visitor&& visit) {
     visit(OptionText{"max_distance", "k of the paper: farther positions share the last vector"},
           o.max_distance, WholeFrom{0});
-    visit(OptionText{"values", "relative values too; the paper's table 4 finds that keys do alone"},
+    visit(OptionText{"values", "relative values too; section 4.3 of the paper finds that keys do alone"},
           o.values);
   }
 };
