@@ -82,6 +82,12 @@ Dual<V> exp(const Dual<V>& a) {
 }
 
 template <class V>
+Dual<V> log(const Dual<V>& a) {
+  using std::log;
+  return {log(a.value), a.slope / a.value};
+}
+
+template <class V>
 Dual<V> tanh(const Dual<V>& a) {
   using std::tanh;
   const V result = tanh(a.value);

@@ -125,6 +125,30 @@ FOVEA_OP F tanh(F a) {
   MAKE(F, NI, (close & reinterpret_cast<const NI&>(small)) | (~close & signed_large))
 }
 
+// Relative error below 2e-7; -inf of 0 and denormals, NaN of what is below 0; NaN and infinity stay (Cephes, logf).
+FOVEA_OP F log(F a) {
+  const NF given = AS_F(a), infinity = NF{} + __builtin_inff();
+  const NI bits = AS_I(a), half = (bits & 0x007fffff) | 0x3f000000;
+  const NF part = reinterpret_cast<const NF&>(half);  // in [1/2, 1)
+  const NI low = part < NF{} + 0.707106781f;          // 0 or -1
+  const NF n = __builtin_convertvector((bits >> 23) - 126 + low, NF);
+  const NF x = part + (low ? part : NF{}) - 1.0f, square = x * x;
+  NF p = x * 7.0376836292e-2f - 1.1514610310e-1f;
+  p = p * x + 1.1676998740e-1f;
+  p = p * x - 1.2420140846e-1f;
+  p = p * x + 1.4249322787e-1f;
+  p = p * x - 1.6668057665e-1f;
+  p = p * x + 2.0000714765e-1f;
+  p = p * x - 2.4999993993e-1f;
+  p = p * x + 3.3333331174e-1f;
+  p = p * x * square - n * 2.12194440e-4f - square * 0.5f;
+  NF value = x + p + n * 0.693359375f;
+  value = given < infinity ? value : given;  // NaN too
+  value = given < NF{} + 1.17549435e-38f ? -infinity : value;
+  value = given < NF{} ? NF{} + __builtin_nanf("") : value;
+  MAKE(F, NF, value)
+}
+
 #undef MAKE
 #undef AS_F
 #undef AS_I

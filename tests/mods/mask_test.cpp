@@ -7,7 +7,9 @@
 
 #include "fovea/core/random.h"
 #include "fovea/mods/fixed_blocks.h"
+#include "fovea/mods/gathered.h"
 #include "fovea/mods/score.h"
+#include "fovea/mods/span.h"
 #include "fovea/mods/tile_program.h"
 
 namespace fovea {
@@ -72,6 +74,19 @@ TEST(Mask, SimpleOnesKnowEveryRectangle) {
   expect_cover_is_true(lengths(), true);
   expect_cover_is_true(segments(), true);
   expect_cover_is_true(!Causal(), true);
+}
+
+// Of rows that rise, and spans of two batch entries: tiles of them are bounded by the largest and the least.
+TEST(Mask, SpansAndPickedRowsNeverSayWrong) {
+  std::vector<float> spans(2 * kKeys);
+  for (size_t i = 0; i < spans.size(); ++i) spans[i] = static_cast<float>(i * 7 % 23) - 3.5f;
+  const Table<float> table{spans.data(), 2 * kKeys, nullptr};
+  expect_cover_is_true(SpanMask(SoftSpan<SpanOf::key>{table, kKeys, 0, 1, 4.0f}), false);
+  expect_cover_is_true(SpanMask(SoftSpan<SpanOf::query>{table, kKeys, 0, 1, 4.0f}), false);
+  expect_cover_is_true(SpanMask(SoftSpan<SpanOf::query>{table, 1, 0, 0, 4.0f}), true);
+  std::vector<int32_t> places;
+  for (int32_t i = 0; i < 2 * kQueries; ++i) places.push_back(i % kQueries * 4 / 3);
+  expect_cover_is_true(Gathered(Causal(), {places.data(), 2 * kQueries, nullptr}, kQueries, 0), true);
 }
 
 TEST(Mask, CombinedOnesNeverSayWrong) {

@@ -111,6 +111,34 @@ TYPED_TEST(Simd, TanhIsRightTo3e7OnItsWholeRange) {
   EXPECT_LT(worst, 3e-7);
 }
 
+TYPED_TEST(Simd, LogIsRightTo2e7OnItsWholeRange) {
+  constexpr int N = TypeParam::value;
+  double worst = 0;
+  for (const float most : {1e-37f, 1e-3f, 0.7f, 1.0f, 1.5f, 12.0f, 3e38f}) {
+    for (int step = 0; step < 5000; ++step) {
+      const auto x = this->floats(most / 4, most);
+      const auto y = log(x);
+      for (int i = 0; i < N; ++i) {
+        const double exact = std::log(static_cast<double>(x.x[i]));
+        worst = std::max(worst, std::abs(y.x[i] - exact) / std::abs(exact));
+      }
+    }
+  }
+  EXPECT_LT(worst, 2e-7);
+}
+
+TYPED_TEST(Simd, LogAtTheEdges) {
+  constexpr int N = TypeParam::value;
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  const auto at = [](float x) { return log(broadcast(x, Floats<N>{})).x[N - 1]; };
+  EXPECT_EQ(at(0.0f), -infinity);
+  EXPECT_EQ(at(1e-40f), -infinity);
+  EXPECT_EQ(at(1.0f), 0.0f);
+  EXPECT_EQ(at(infinity), infinity);
+  EXPECT_TRUE(std::isnan(at(-1.0f)));
+  EXPECT_TRUE(std::isnan(at(std::numeric_limits<float>::quiet_NaN())));
+}
+
 TYPED_TEST(Simd, TanhAtTheEdges) {
   constexpr int N = TypeParam::value;
   constexpr float infinity = std::numeric_limits<float>::infinity();
