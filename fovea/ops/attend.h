@@ -90,13 +90,17 @@ struct Sigmoid {
 /// softmax to sparsemax (Martins and Astudillo 2016), algorithm 1.
 struct Sparsemax {};
 
-/// Between softmax and sparsemax: weights_ij = max(s_ij / 2 - tau_i, 0)^2, tau_i such that they sum to 1.
-/// O(M log M) a query beside the products.   Source: Sparse sequence-to-sequence models (Peters et al. 2019),
-/// algorithm 2.
-struct Entmax15 {};
+/// Between softmax and sparsemax: weights_ij = max((alpha_h - 1) s_ij - tau_i, 0)^(1 / (alpha_h - 1)), tau_i
+/// such that they sum to 1; towards alpha 1 softmax, at 2 sparsemax. alpha in (1, 2], which 1.0001 stands for
+/// where a tensor holds less. O(M log M) a query beside the products at 1.5, otherwise some 10 powers of each
+/// score, in float64.   Source: Sparse sequence-to-sequence models (Peters et al. 2019), algorithm 2; learned
+/// alpha: Adaptively sparse transformers (Correia et al. 2019), section 3.
+struct Entmax {
+  PerHead alpha = 1.5;
+};
 
 /// How scores become weights. A key that a query may not see has weight 0 by each of them.
-using AttendNormaliser = std::variant<Softmax, SoftmaxSink, Sigmoid, Sparsemax, Entmax15>;
+using AttendNormaliser = std::variant<Softmax, SoftmaxSink, Sigmoid, Sparsemax, Entmax>;
 
 /// What stands between q, k and the weighted sum. Masks join: a pair may attend where all of them let it. The
 /// score of a pair is   bias + relative + ALiBi + functors(softcap(similarity(q, k))).

@@ -272,6 +272,14 @@ void check_normaliser(const char* where, const at::Tensor& q, const AttendOption
     }
     check_device(where, *sink->scores, q, "the sink");
   }
+  if (const auto* entmax = std::get_if<Entmax>(&options.normaliser)) {
+    check_per_head(where, q, entmax->alpha, "the alpha of entmax");
+    const double* alpha = std::get_if<double>(&entmax->alpha);
+    if (alpha && !(*alpha > 1.0 && *alpha <= 2.0)) {
+      throw usage_error(where, "the alpha of entmax must be above 1 and at most 2", std::to_string(*alpha),
+                        "Towards 1 it is softmax, at 2 sparsemax.");
+    }
+  }
   const auto* sigmoid = std::get_if<Sigmoid>(&options.normaliser);
   if (sigmoid && sigmoid->bias && !is_number(*sigmoid->bias)) {
     throw usage_error(where, "the bias of a sigmoid must be finite", std::to_string(*sigmoid->bias),

@@ -219,7 +219,7 @@ std::optional<std::string_view> why_not_fused(const at::Tensor& q, const at::Ten
     return "a Gaussian score that is changed further wants a gradient";
   }
   if (std::holds_alternative<Sparsemax>(options.normaliser)) return "the normaliser is sparsemax";
-  if (std::holds_alternative<Entmax15>(options.normaliser)) return "the normaliser is entmax15";
+  if (std::holds_alternative<Entmax>(options.normaliser)) return "the normaliser is entmax15";
   if (is_short_and_plain(q, k, options) && wants_gradient(q, k, v, options)) {
     return "with gradients, the definition is faster for so many short sequences";
   }

@@ -4,6 +4,8 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/logaddexp.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/sigmoid.h>
@@ -29,10 +31,12 @@ const std::pair<const char*, AttendNormaliser> kNormalisers[] = {{"softmax", Sof
                                                                  {"softmax_sink", SoftmaxSink{}},
                                                                  {"sigmoid", Sigmoid{}},
                                                                  {"sparsemax", Sparsemax{}},
-                                                                 {"entmax15", Entmax15{}}};
+                                                                 {"entmax15", Entmax{}}};
 static_assert(std::size(kNormalisers) == std::variant_size_v<AttendNormaliser>);
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+// Of entmax: what is less is as good as softmax.
+constexpr double kLeastAlpha = 1.0001;
 
 // (H), as the scores are.
 at::Tensor sink_scores(const SoftmaxSink& sink, const at::Tensor& scores) {
@@ -116,14 +120,70 @@ at::Tensor weights_of(const Sparsemax&, const at::Tensor& scores) {
   return at::where(support, z - threshold, 0.0).clamp_min(0);
 }
 
-at::Tensor weights_of(const Entmax15&, const at::Tensor& scores) {
-  if (scores.numel() == 0) return scores;
+at::Tensor entmax15_weights(const at::Tensor& scores) {
   const at::Tensor x = below_largest(scores) / 2, support = entmax15_support(x.detach());
   const at::Tensor count = support.sum(-1, /*keepdim=*/true), mean = sum_over(support, x) / count;
   const at::Tensor spread = at::where(support, x - mean, 0.0).square().sum(-1, /*keepdim=*/true);
   // 1 - spread = count (mean - threshold)^2 > 0 but for rounding.
   const at::Tensor threshold = mean - ((1 - spread) / count).clamp_min(1e-30).sqrt();
   return at::where(support, x - threshold, 0.0).square();
+}
+
+// max(x - tau, 0), which is 1 where x is at most tau. A row with NaN stays NaN.
+struct Excess {
+  at::Tensor support, above;
+};
+Excess excess(const at::Tensor& x, const at::Tensor& threshold) {
+  const at::Tensor support = exceed(x, threshold).detach();
+  // A difference that rounding made 0 has a finite power and logarithm then.
+  return {support, at::where(support, (x - threshold).clamp_min(1e-300), 1.0)};
+}
+
+// The threshold of x <= 0 by Newton's method on the norm of what exceeds it, which is convex in the threshold
+// and all but linear: from below it is reached from one side, in few steps.
+at::Tensor entmax_threshold(const at::Tensor& x, const at::Tensor& power) {
+  const at::NoGradGuard no_grad;
+  at::Tensor threshold = at::full_like(x.amax(-1, /*keepdim=*/true), -1.0);
+  constexpr int kSteps = 40;
+  for (int i = 0; i < kSteps; ++i) {
+    const Excess e = excess(x, threshold);
+    const at::Tensor raised = at::where(e.support, e.above.pow(power - 1), 0.0);
+    const at::Tensor sum = (raised * e.above).sum(-1, /*keepdim=*/true);
+    const at::Tensor step =
+        (sum - sum.pow(1 - 1 / power)) / raised.sum(-1, /*keepdim=*/true).clamp_min(1e-300);
+    threshold = threshold + step;
+    if (!(step.abs() > 1e-15).any().item<bool>()) break;
+  }
+  return threshold;
+}
+
+// Two steps of Newton's method from the threshold give it derivatives by scores and alpha: of the first three
+// orders, those of the equation that defines it.
+at::Tensor entmax_weights(const at::Tensor& scores, const at::Tensor& alpha) {
+  const at::Tensor z = below_largest(scores), less = alpha - 1, power = 1 / less;
+  // What is hidden is -inf, times which a gradient of 0 would be NaN.
+  const at::Tensor finite = at::where(z == -kInfinity, -1e300, z), x = finite * less;
+  at::Tensor threshold = entmax_threshold(x.detach(), power.detach());
+  for (int i = 0; i < 2; ++i) {
+    const Excess e = excess(x, threshold);
+    const at::Tensor raised = at::where(e.support, e.above.pow(power - 1), 0.0);
+    const at::Tensor sum = (raised * e.above).sum(-1, /*keepdim=*/true);
+    threshold = threshold + (sum - 1) / (power * raised.sum(-1, /*keepdim=*/true));
+  }
+  const Excess e = excess(x, threshold);
+  return at::where(e.support, e.above.pow(power), 0.0);
+}
+
+at::Tensor weights_of(const Entmax& entmax, const at::Tensor& scores) {
+  if (scores.numel() == 0) return scores;
+  const auto* number = std::get_if<double>(&entmax.alpha);
+  if (number && *number == 1.5) return entmax15_weights(scores);
+  // Powers of float32 would lose its digits near alpha 1.
+  const at::Tensor wide = scores.to(at::kDouble);
+  const at::Tensor alpha = number
+                               ? at::full({1}, *number, wide.options().requires_grad(false))
+                               : std::get<at::Tensor>(entmax.alpha).to(at::kDouble).clamp(kLeastAlpha, 2.0);
+  return entmax_weights(wide, alpha.view({1, -1, 1, 1})).to(scores.scalar_type());
 }
 
 }  // namespace
@@ -149,6 +209,12 @@ AttendNormaliser find_normaliser(const std::string& name) {
 
 bool has_lse(const AttendNormaliser& normaliser) {
   return std::holds_alternative<Softmax>(normaliser) || std::holds_alternative<SoftmaxSink>(normaliser);
+}
+
+std::optional<at::Tensor> alphas_of(const AttendOptions& options) {
+  const auto* entmax = std::get_if<Entmax>(&options.normaliser);
+  const auto* tensor = entmax ? std::get_if<at::Tensor>(&entmax->alpha) : nullptr;
+  return tensor ? std::optional(*tensor) : std::nullopt;
 }
 
 std::optional<at::Tensor> sinks_of(const AttendOptions& options) {

@@ -25,13 +25,17 @@ bool has_lse(const AttendNormaliser& normaliser);
 /// The scores of a sink that stand in a tensor.
 std::optional<at::Tensor> sinks_of(const AttendOptions& options);
 
+/// The alphas of entmax that stand in a tensor.
+std::optional<at::Tensor> alphas_of(const AttendOptions& options);
+
 /// What a sigmoid adds to the scores of so many keys.
 double sigmoid_bias(const Sigmoid& sigmoid, int64_t keys);
 
 /// Scores (B, H, N, M) to weights of the same shape: the definition of AttendNormaliser, with gradients of
 /// any order. `allowed`, boolean and broadcastable to the scores, is true where a pair may attend; undefined:
 /// all. Keys that are hidden have weight 0, rows without any key too, and pass no gradient, NaN and infinity
-/// included. O(B H N M), sparsemax and entmax O(B H N M log M).
+/// included; of an alpha of entmax other than the number 1.5, of the first three orders. O(B H N M),
+/// sparsemax and entmax O(B H N M log M).
 at::Tensor normalise(const AttendNormaliser& normaliser, const at::Tensor& scores, const at::Tensor& allowed);
 
 /// (B, H, N), the log-sum-exp of each row and its sink, for normalisers that have one; -inf where a query

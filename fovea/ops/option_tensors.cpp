@@ -16,6 +16,7 @@ std::vector<at::Tensor> tensors_of(const AttendOptions& options) {
     add(*t);
   }
   add(sinks_of(options));
+  add(alphas_of(options));
   add(per_head_of(options.similarity));
   if (options.relative_grid) add(options.relative_grid->table);
   if (options.segments) add(options.segments->query_ids);

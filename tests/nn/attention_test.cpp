@@ -81,8 +81,8 @@ TEST(Attention, ScoresAndNormalisesAsItSays) {
   expect("sigmoid", [](AttendOptions& o) { o.normaliser = Sigmoid{}; });
   expect("sigmoid:sigmoid_bias=-2", [](AttendOptions& o) { o.normaliser = Sigmoid{-2.0}; });
   expect("sparsemax", [](AttendOptions& o) { o.normaliser = Sparsemax{}; });
-  expect("entmax", [](AttendOptions& o) { o.normaliser = Entmax15{}; });
-  expect("softmax:normaliser=entmax15", [](AttendOptions& o) { o.normaliser = Entmax15{}; });
+  expect("entmax", [](AttendOptions& o) { o.normaliser = Entmax{}; });
+  expect("softmax:normaliser=entmax15", [](AttendOptions& o) { o.normaliser = Entmax{}; });
   const at::Tensor slopes = at::tensor({0.25, 0.0625, 0.015625, 0.00390625});
   expect("softmax:alibi=true", [&](AttendOptions& o) { o.alibi_slopes = slopes; });
   expect("local:alibi=true,window=4", [&](AttendOptions& o) {

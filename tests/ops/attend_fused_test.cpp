@@ -142,7 +142,7 @@ TEST(AttendFused, RefusesWhatItCannotDoAndSaysWhy) {
   AttendOptions sparse;
   sparse.normaliser = Sparsemax{};
   EXPECT_EQ(refusal(q, sparse), "the normaliser is sparsemax");
-  sparse.normaliser = Entmax15{};
+  sparse.normaliser = Entmax{};
   EXPECT_EQ(refusal(q, sparse), "the normaliser is entmax15");
 }
 

@@ -13,6 +13,7 @@
 
 #include "fovea/core/error.h"
 #include "fovea/ops/attend.h"
+#include "tests/ops/normaliser_rows.h"
 #include "tests/ops/tensors.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
@@ -20,17 +21,13 @@
 namespace fovea {
 namespace {
 
-using test::difference, test::kInfinity, test::kNan, test::random;
-
-// Of rows (..., M) by themselves.
-at::Tensor weights_of_rows(const AttendNormaliser& normaliser, const at::Tensor& rows) {
-  return normalise(normaliser, rows.reshape({1, 1, -1, rows.size(-1)}), {}).view(rows.sizes());
-}
+using test::by_bisection, test::difference, test::kInfinity, test::kNan, test::random, test::weights_of_rows;
 
 const std::vector<AttendNormaliser>& all_normalisers() {
   static const std::vector<AttendNormaliser> all = {
-      Softmax{},   SoftmaxSink{}, SoftmaxSink{at::tensor({0.5, -1.0}, at::kDouble)}, Sigmoid{}, Sigmoid{0.5},
-      Sparsemax{}, Entmax15{}};
+      Softmax{}, SoftmaxSink{}, SoftmaxSink{at::tensor({0.5, -1.0}, at::kDouble)},
+      Sigmoid{}, Sigmoid{0.5},  Sparsemax{},
+      Entmax{},  Entmax{1.3},   Entmax{at::tensor({1.2, 1.8}, at::kDouble)}};
   return all;
 }
 
@@ -49,7 +46,7 @@ TEST(AttendNormalisers, EqualThePackageEntmax) {
       {Sparsemax{},
        {0.4375, 0, 0.1375, 0.0875, 0, 0.3375, 0, 0, 8.0 / 15, 0, 0, 6.5 / 15, 0, 0, 0.5 / 15, 0},
        {-0.5625, 0, -0.8125, 0.9375, 0, 0.4375, 0, 0, 0.375, 0, 0, -0.5, 0, 0, 0.125, 0}},
-      {Entmax15{},
+      {Entmax{},
        {0.3441825013305691, 0, 0.19068129360814692, 0.1694727589877432, 0, 0.28801543208976177,
         0.007511808922494998, 0.00013620506128388002, 0.4444178626278187, 0, 0, 0.3802531896272092, 0,
         0.0017344501202005349, 0.17359449762477144, 0},
@@ -67,18 +64,6 @@ TEST(AttendNormalisers, EqualThePackageEntmax) {
   }
 }
 
-// The root of sum_j max(z_j - tau, 0)^power = 1 by bisection, which neither sorts nor sums prefixes.
-at::Tensor by_bisection(const at::Tensor& z, double power) {
-  at::Tensor low = z.amax(-1, true) - 1, high = z.amax(-1, true);
-  for (int step = 0; step < 60; ++step) {
-    const at::Tensor middle = (low + high) / 2;
-    const at::Tensor enough = (z - middle).clamp_min(0).pow(power).sum(-1, true) >= 1;
-    low = at::where(enough, middle, low);
-    high = at::where(enough, high, middle);
-  }
-  return (z - low).clamp_min(0).pow(power);
-}
-
 TEST(AttendNormalisers, SolveTheirEquation) {
   at::manual_seed(61);
   for (const int64_t keys : {1, 2, 15, 16, 17, 63, 64, 100, 257}) {
@@ -86,10 +71,10 @@ TEST(AttendNormalisers, SolveTheirEquation) {
       const at::Tensor z = random({50, keys}) * gain + 100;
       EXPECT_LT(difference(weights_of_rows(Sparsemax{}, z), by_bisection(z, 1)), 3e-14)
           << keys << ' ' << gain;
-      EXPECT_LT(difference(weights_of_rows(Entmax15{}, z), by_bisection(z / 2, 2)), 3e-14)
+      EXPECT_LT(difference(weights_of_rows(Entmax{}, z), by_bisection(z / 2, 2)), 3e-14)
           << keys << ' ' << gain;
-      const at::Tensor single = weights_of_rows(Entmax15{}, z.to(at::kFloat));
-      EXPECT_LT(difference(single, weights_of_rows(Entmax15{}, z.to(at::kFloat).to(at::kDouble))), 2e-6);
+      const at::Tensor single = weights_of_rows(Entmax{}, z.to(at::kFloat));
+      EXPECT_LT(difference(single, weights_of_rows(Entmax{}, z.to(at::kFloat).to(at::kDouble))), 2e-6);
     }
   }
 }
@@ -99,7 +84,7 @@ TEST(AttendNormalisers, ExactLimits) {
   const at::Tensor z = random({20, 33}), on_simplex = at::softmax(z, -1);
   EXPECT_LT(difference(weights_of_rows(Sparsemax{}, on_simplex), on_simplex), 1e-15);
   const at::Tensor one_hot = (z == z.amax(-1, true)).to(at::kDouble);
-  for (const AttendNormaliser& sparse : {AttendNormaliser{Sparsemax{}}, AttendNormaliser{Entmax15{}}}) {
+  for (const AttendNormaliser& sparse : {AttendNormaliser{Sparsemax{}}, AttendNormaliser{Entmax{}}}) {
     EXPECT_TRUE(at::equal(weights_of_rows(sparse, z * 1e5), one_hot));
     EXPECT_LT(difference(weights_of_rows(sparse, at::full({2, 40}, 7.0, at::kDouble)),
                          at::full({2, 40}, 1.0 / 40, at::kDouble)),
@@ -363,7 +348,11 @@ TEST(AttendNormalisers, RefuseWhatDoesNotFit) {
   expect_refusal(Sigmoid{kInfinity}, false, "bias of a sigmoid must be finite; found inf");
   expect_refusal(Sigmoid{}, true, "lse needs a softmax, with or without sink; found sigmoid");
   expect_refusal(Sparsemax{}, true, "found sparsemax");
-  expect_refusal(Entmax15{}, true, "found entmax15");
+  expect_refusal(Entmax{}, true, "found entmax15");
+  expect_refusal(Entmax{1.0}, false, "the alpha of entmax must be above 1 and at most 2; found 1.0");
+  expect_refusal(Entmax{2.5}, false, "above 1 and at most 2; found 2.5");
+  expect_refusal(Entmax{at::ones({3})}, false,
+                 "the alpha of entmax must be one number, or one for each head");
 }
 
 }  // namespace
