@@ -44,10 +44,20 @@ struct DiagonalBias {
   int64_t batch, head, queries, keys;
 };
 
+/// s + (values[q] - values[k]) of (batch, head, length) numbers in float64, as small differences of large
+/// ones would lose their digits; lengths of queries and keys are one. There are 64 numbers of room behind.
+/// What it learns is laid out alike, in float64 with the room: what a pair adds to its query it takes from
+/// its key, and sums over positions must not find more than that.
+struct DifferenceBias {
+  const double* values;
+  int64_t batch, head;
+};
+
 /// Programs for the active instruction set; the argument must outlive them. O(1).
 TileProgram dense_bias_program(const DenseBias& bias);
 TileProgram dense_mask_program(const DenseMask& mask);
 TileProgram block_mask_program(const BlockMask& mask);
 TileProgram diagonal_bias_program(const DiagonalBias& bias);
+TileProgram difference_bias_program(const DifferenceBias& bias);
 
 }  // namespace fovea::kernels

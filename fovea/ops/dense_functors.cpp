@@ -37,6 +37,9 @@ at::Tensor sum_shared(at::Tensor sums, const at::Tensor& learned) {
   return sums;
 }
 
+// Kernels read and write past the last position.
+constexpr int64_t kRoom = 64;
+
 int64_t padded(int64_t queries) { return (queries + 15) / 16 * 16; }
 
 }  // namespace
@@ -93,7 +96,7 @@ DiagonalBiasFunctors::DiagonalBiasFunctors(const at::Tensor& diagonals, int64_t 
   dense_.keys = keys;
   if (tiles == Tiles::none) return;
   const at::Tensor values = diagonals.detach().to(at::kFloat);
-  values_ = at::constant_pad_nd(tiles == Tiles::plain ? values : values.flip(2), {0, 64});
+  values_ = at::constant_pad_nd(tiles == Tiles::plain ? values : values.flip(2), {0, kRoom});
   dense_ = {values_.const_data_ptr<float>(), stride_or_0(values_, 0), stride_or_0(values_, 1), queries, keys};
 }
 
@@ -110,6 +113,25 @@ at::Tensor DiagonalBiasFunctors::make_sums(int64_t chunks, int64_t heads) const 
 
 at::Tensor DiagonalBiasFunctors::gradient(const at::Tensor& sums) const {
   return sum_shared(sums, diagonals_).slice(2, 0, diagonals_.size(2)).flip(2).to(diagonals_.scalar_type());
+}
+
+DifferenceBiasFunctors::DifferenceBiasFunctors(const at::Tensor& values) : differed_(values), dense_{} {
+  if (!values.is_cpu()) return;
+  values_ = at::constant_pad_nd(values.detach().to(at::kDouble), {0, kRoom});
+  dense_ = {values_.const_data_ptr<double>(), stride_or_0(values_, 0), stride_or_0(values_, 1)};
+}
+
+at::Tensor DifferenceBiasFunctors::score(const at::Tensor& scores, const TensorAt&) const {
+  return scores + (differed_.unsqueeze(3) - differed_.unsqueeze(2)).to(scores.scalar_type());
+}
+
+at::Tensor DifferenceBiasFunctors::make_sums(int64_t chunks, int64_t heads) const {
+  return at::zeros({chunks, heads, differed_.size(2) + kRoom}, at::kDouble).view(at::kFloat);
+}
+
+at::Tensor DifferenceBiasFunctors::gradient(const at::Tensor& sums) const {
+  const at::Tensor wide = sum_shared(sums.view(at::kDouble), differed_);
+  return wide.slice(2, 0, differed_.size(2)).to(differed_.scalar_type());
 }
 
 }  // namespace fovea

@@ -68,4 +68,21 @@ class DiagonalBiasFunctors : public AttendFunctors {
   kernels::DiagonalBias dense_;
 };
 
+/// s + (values[b, h, q] - values[b, h, k]), (B|1, H|1, T), of as many queries as keys. Of values in float64
+/// small differences of large numbers keep their digits, in kernels too.
+class DifferenceBiasFunctors : public AttendFunctors {
+ public:
+  explicit DifferenceBiasFunctors(const at::Tensor& values);
+  TileProgram program() const override { return kernels::difference_bias_program(dense_); }
+  at::Tensor score(const at::Tensor& scores, const TensorAt& at) const override;
+  at::Tensor learned() const override { return differed_; }
+  at::Tensor make_sums(int64_t chunks, int64_t heads) const override;
+  at::Tensor gradient(const at::Tensor& sums) const override;
+  bool learns_each_entry() const override { return differed_.size(0) > 1; }
+
+ private:
+  at::Tensor differed_, values_;
+  kernels::DifferenceBias dense_;
+};
+
 }  // namespace fovea

@@ -122,6 +122,7 @@ TEST(Attention, PathIsWhatRuns) {
     const auto attention = parse_attention(entry.name).build({4, 4, 8, 8, 32, input.grid});
     auto* engine = dynamic_cast<EngineAttention*>(attention.get());
     if (!engine) continue;  // of one path
+    input.x = at::randn({1, 64, 32});
     const std::string name = engine->choice(input).name;
     EXPECT_TRUE(entry.path.ends_with(name)) << entry.name << ' ' << name;
     if (entry.path.starts_with("decode")) {

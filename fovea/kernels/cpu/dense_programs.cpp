@@ -67,8 +67,8 @@ using Tile = void (*)(const void*, const ScoreTile&);
 using Learn = void (*)(const void*, const ScoreTile&, float*);
 
 struct DensePrograms {
-  Tile bias_f32[2], bias_bf16[2], mask[2], diagonal[2];  // plain, transposed
-  Learn learn_bias, learn_diagonal;
+  Tile bias_f32[2], bias_bf16[2], mask[2], diagonal[2], difference[2];  // plain, transposed
+  Learn learn_bias, learn_diagonal, learn_difference;
 };
 
 }  // namespace
@@ -166,6 +166,15 @@ TileProgram diagonal_bias_program(const DiagonalBias& bias) {
           .transposed = {.score = programs.diagonal[1]},
           .only_adds = true,
           .learn = programs.learn_diagonal};
+}
+
+TileProgram difference_bias_program(const DifferenceBias& bias) {
+  const DensePrograms programs = dense_programs();
+  return {.functors = &bias,
+          .plain = {.score = programs.difference[0]},
+          .transposed = {.score = programs.difference[1]},
+          .only_adds = true,
+          .learn = programs.learn_difference};
 }
 
 }  // namespace fovea::kernels

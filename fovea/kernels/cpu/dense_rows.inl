@@ -1,6 +1,9 @@
 // The rows of one instruction set; see each_isa.inl.
 
 typedef uint8_t Bytes __attribute__((vector_size(FOVEA_LANES), aligned(1), may_alias));
+// Half a vector, as float64 and as float32.
+typedef double Wide __attribute__((vector_size(4 * FOVEA_LANES), aligned(8), may_alias));
+typedef float Narrow __attribute__((vector_size(2 * FOVEA_LANES), aligned(4), may_alias));
 
 #include "fovea/kernels/cpu/numbers.inl"
 #include "fovea/kernels/cpu/turn.inl"
@@ -158,11 +161,42 @@ KERNEL void learn_diagonal_bias(const void* f, const ScoreTile& t, float* sums) 
   }
 }
 
+template <bool kTransposed>
+KERNEL void difference_bias(const void* f, const ScoreTile& t) {
+  const auto& bias = *static_cast<const DifferenceBias*>(f);
+  const double* values = bias.values + t.batch * bias.batch + t.head * bias.head;
+  const double *rows = values + (kTransposed ? t.k0 : t.q0), *columns = values + (kTransposed ? t.q0 : t.k0);
+  for (int32_t r = 0; r < t.rows; ++r) {
+    float* to = t.scores + r * t.stride;
+    for (int32_t c = 0; c < t.columns; c += FOVEA_LANES / 2) {
+      const Wide of_columns = *reinterpret_cast<const Wide*>(columns + c);
+      const Wide difference = kTransposed ? of_columns - rows[r] : rows[r] - of_columns;
+      *reinterpret_cast<Narrow*>(to + c) += __builtin_convertvector(difference, Narrow);
+    }
+  }
+}
+
+KERNEL void learn_difference_bias(const void*, const ScoreTile& t, float* sums) {
+  auto* wide_sums = reinterpret_cast<double*>(sums);
+  for (int32_t r = 0; r < t.rows; ++r) {
+    const float* grad = t.slopes + r * t.stride;
+    Wide total = {};
+    for (int32_t c = 0; c < t.columns; c += FOVEA_LANES / 2) {
+      const Wide of_pairs = __builtin_convertvector(*reinterpret_cast<const Narrow*>(grad + c), Wide);
+      *reinterpret_cast<Wide*>(wide_sums + t.q0 + c) += of_pairs;
+      total += of_pairs;
+    }
+    for (int i = 0; i < FOVEA_LANES / 2; ++i) wide_sums[t.k0 + r] -= total[i];
+  }
+}
+
 static DensePrograms programs() {
   return {{dense_bias<float>, dense_bias_transposed<float>},
           {dense_bias<c10::BFloat16>, dense_bias_transposed<c10::BFloat16>},
           {dense_mask, dense_mask_transposed},
           {diagonal_bias<false>, diagonal_bias<true>},
+          {difference_bias<false>, difference_bias<true>},
           learn_dense_bias,
-          learn_diagonal_bias};
+          learn_diagonal_bias,
+          learn_difference_bias};
 }

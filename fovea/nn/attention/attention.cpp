@@ -66,6 +66,11 @@ void Attention::check_operands(const AttentionInput& input) const {
     refuse("x must be the rows before projection, (B, T, " + std::to_string(shape_.width) + ")",
            describe(input.x), "Give the host's input.");
   }
+  if (traits().needs_x && !input.call.packed &&
+      (input.x.size(0) != input.q.size(0) || input.x.size(1) != input.q.size(2))) {
+    refuse("x must have a row for each query", "x " + describe(input.x) + ", q " + describe(input.q),
+           "Give the rows that q was projected from.");
+  }
 }
 
 void Attention::check_places(const AttentionInput& input) const {

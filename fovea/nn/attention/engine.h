@@ -34,9 +34,14 @@ struct EngineOptions {
 };
 
 template <class Visitor>
-void visit_scores(EngineOptions& o, Visitor& visit) {
+void visit_softcap(EngineOptions& o, Visitor& visit) {
   visit(OptionText{"softcap", "scores become c tanh(s / c)", "Gemma 2 (Gemma Team 2024), section 2"},
         o.softcap, NumberAbove{});
+}
+
+template <class Visitor>
+void visit_scores(EngineOptions& o, Visitor& visit) {
+  visit_softcap(o, visit);
   visit(OptionText{"alibi", "s_ij - 2^(-8 (h + 1) / H) |i - j|", "ALiBi (Press et al. 2022), section 3"},
         o.alibi);
 }

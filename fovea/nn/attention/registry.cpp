@@ -11,6 +11,7 @@
 #include "fovea/nn/attention/deformable.h"
 #include "fovea/nn/attention/double.h"
 #include "fovea/nn/attention/efficient.h"
+#include "fovea/nn/attention/forgetting.h"
 #include "fovea/nn/attention/gaussian.h"
 #include "fovea/nn/attention/linear.h"
 #include "fovea/nn/attention/local.h"
@@ -37,7 +38,7 @@ const std::vector<AttentionEntry>& attention_entries() {
                                                       position_attention(),       double_attention(),
                                                       conv_augmented_attention(), deformable_attention(),
                                                       linear_attention(),         performer_attention(),
-                                                      efficient_attention()};
+                                                      efficient_attention(),      forgetting_attention()};
   return entries;
 }
 

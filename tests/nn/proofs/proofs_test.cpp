@@ -57,6 +57,7 @@ class Bench {
     if (row.grid) operands.grid = grid_of(call.queries);
     attention = nn::parse_attention(text).build(
         {kHeads, call.kv_heads, kSize, kSize, row.rows ? kWidth : 0, places_of(row, call.queries)});
+    attention->eval();  // what training draws has tests of its own
     for (const auto& item : attention->named_parameters()) {
       const torch::NoGradGuard no_grad;
       item.value().add_(at::randn_like(item.value()) * 0.3);
@@ -328,6 +329,7 @@ TEST_P(Proof, TimeGrowsAsItsProducts) {
     input.grid = places_of(GetParam(), n);
     input.q = at::randn({1, 1, n, 16}), input.k = at::randn({1, 1, n, 16}),
     input.v = at::randn({1, 1, n, 16});
+    if (attention->traits().needs_x) input.x = at::randn({1, n, kWidth});
     double best = std::numeric_limits<double>::infinity();
     for (int run = 0; run < 5; ++run) {
       const double start = seconds_of_thread();

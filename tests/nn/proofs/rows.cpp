@@ -8,6 +8,7 @@
 #include "tests/nn/proofs/formulas.h"
 #include "tests/nn/proofs/kernel_map_rows.h"
 #include "tests/nn/proofs/plane_rows.h"
+#include "tests/nn/proofs/range_rows.h"
 
 namespace fovea::proofs {
 namespace {
@@ -271,7 +272,7 @@ std::vector<ProofRow> engine_rows() {
 const std::vector<ProofRow>& proof_rows() {
   static const std::vector<ProofRow> all = [] {
     std::vector<ProofRow> rows;
-    for (const auto family : {engine_rows, kernel_map_rows, plane_rows}) {
+    for (const auto family : {engine_rows, kernel_map_rows, plane_rows, range_rows}) {
       for (auto& row : family()) rows.push_back(std::move(row));
     }
     return rows;
