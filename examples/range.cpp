@@ -2,6 +2,9 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "fovea/nn/attention/adaptive_span.h"
+#include "fovea/nn/attention/expire_memory.h"
+#include "fovea/nn/attention/expire_span.h"
 #include "fovea/nn/attention/registry.h"
 
 using fovea::nn::parse_attention;
@@ -24,8 +27,41 @@ bool forgetting() {
   return out.sizes().equals({1, 8, 256, 16});
 }
 
+bool adaptive_span() {
+  const auto input = drawn_input();
+  auto attention = std::dynamic_pointer_cast<fovea::nn::AdaptiveSpanAttention>(
+      parse_attention("adaptive_span:span=128,ramp=32,causal=true").build(kShape));
+  const auto loss = attention->forward(input).out.square().mean() + 1e-6 * attention->span_loss(input.x);
+  loss.backward();
+  return attention->current_val.grad().defined();
+}
+
+bool token_span() {
+  const auto input = drawn_input();
+  auto attention = std::dynamic_pointer_cast<fovea::nn::SpanAttention>(
+      parse_attention("token_span:span=128,ramp=16").build(kShape));
+  const auto map = attention->spans(input.x);  // (1, 8, 256): how far each row looks
+  const auto out = attention->forward(input).out;
+  return map.sizes().equals({1, 8, 256}) && out.sizes().equals({1, 8, 256, 16});
+}
+
+bool expire_span() {
+  const auto input = drawn_input();
+  auto attention = std::dynamic_pointer_cast<fovea::nn::ExpireSpanAttention>(
+      parse_attention("expire_span:span=100,ramp=8").build(kShape));
+  const torch::NoGradGuard no_grad;
+  const auto spans = attention->spans(input.x);
+  fovea::nn::ExpireMemory memory(/*ramp=*/8);
+  at::Tensor out;
+  for (int64_t t = 0; t < 256; ++t) {
+    memory.append(input.k.narrow(2, t, 1), input.v.narrow(2, t, 1), spans.narrow(2, t, 1));
+    out = memory.attend(input.q.narrow(2, t, 1));
+  }
+  return memory.size() < 256 && out.sizes().equals({1, 8, 1, 16});
+}
+
 int main() {
-  const bool all[] = {forgetting()};
+  const bool all[] = {forgetting(), adaptive_span(), token_span(), expire_span()};
   for (const bool right : all) {
     if (!right) return 1;
   }

@@ -6,6 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "fovea/nn/attention/adaptive_span.h"
+#include "fovea/nn/attention/expire_memory.h"
+#include "fovea/nn/attention/expire_span.h"
 #include "fovea/nn/attention/forgetting.h"
 #include "fovea/nn/attention/registry.h"
 #include "tests/nn/range_inputs.h"
@@ -16,7 +19,7 @@
 namespace fovea::nn {
 namespace {
 
-using range::gap, range::kWide, range::made, range::rows_of;
+using range::gap, range::kWide, range::made, range::rows_of, range::seconds_of;
 
 TEST(Forgetting, OfNothingIsSoftmax) {
   at::manual_seed(1);
@@ -78,6 +81,136 @@ TEST(Forgetting, IsOfOneSequenceInCausalOrder) {
   });
   expect_error(ErrorKind::usage, {"the option 'causal' is unknown"},
                [] { parse_attention("forgetting:causal=false"); });
+}
+
+TEST(AdaptiveSpan, LearnsAndIsPenalised) {
+  at::manual_seed(4);
+  const AttentionInput input = rows_of(1, 2, 40, 8);
+  const auto attention = made<AdaptiveSpanAttention>("adaptive_span:span=20,ramp=4,init=0.5", 2, 8);
+  EXPECT_EQ(attention->span_loss({}).item<double>(), 10.0);
+  const torch::NoGradGuard no_grad;
+  attention->current_val.copy_(at::tensor({-0.5, 1.5}).view({2, 1, 1}));
+  EXPECT_TRUE(attention->spans().equal(at::tensor({0.0, 20.0}).view({1, 2, 1})));
+  const at::AutoGradMode grad(true);
+  const at::Tensor loss = attention->forward(input).out.square().sum() + attention->span_loss({});
+  const at::Tensor by_span = torch::autograd::grad({loss}, {attention->current_val})[0];
+  // Gradients reach spans that left their range.
+  EXPECT_GT(by_span.abs().min().item<double>(), 1e-3);
+}
+
+// An observation of the kernel sees no weight beyond the span.
+TEST(AdaptiveSpan, SeesNothingBeyond) {
+  at::manual_seed(5);
+  AttentionInput input = rows_of(1, 2, 60, 8);
+  const auto attention = made<AdaptiveSpanAttention>("adaptive_span:span=20,ramp=4,init=0.5", 2, 8);
+  input.call.weights = true;
+  const at::Tensor weights = attention->forward(input).weights;
+  const at::Tensor away = (at::arange(60).unsqueeze(1) - at::arange(60)).abs();
+  EXPECT_EQ((weights * (away >= 14)).abs().max().item<double>(), 0.0);
+  EXPECT_GT(weights.masked_select((away < 14).expand_as(weights)).min().item<double>(), 0.0);
+  EXPECT_LT(gap(weights.sum(-1), at::ones({1, 2, 60})), 1e-6);
+}
+
+TEST(AdaptiveSpan, ShortSpansSaveTime) {
+  at::manual_seed(6);
+  const AttentionInput input = rows_of(1, 4, 4096, 32);
+  const auto attention = made<AdaptiveSpanAttention>("adaptive_span:span=4096,ramp=32,init=1", 4, 32);
+  const double whole = seconds_of(*attention, input);
+  const auto products = attention->cost(4096, 4096, 32).multiply_adds;
+  const torch::NoGradGuard no_grad;
+  attention->current_val.fill_(64.0 / 4096);
+  const double ratio = whole / seconds_of(*attention, input);
+  RecordProperty("ratio", std::to_string(ratio));
+  EXPECT_GT(ratio, 6.0);
+  EXPECT_GT(products / attention->cost(4096, 4096, 32).multiply_adds, 15);
+}
+
+// Rows that look far and rows that do not, in turns of 512.
+TEST(TokenSpan, ShortSightedRowsSaveTime) {
+  at::manual_seed(7);
+  AttentionInput input = rows_of(1, 4, 4096, 32);
+  const auto attention = made<SpanAttention>("token_span:span=4096,ramp=32", 4, 32);
+  const torch::NoGradGuard no_grad;
+  const auto parameters = attention->named_parameters();
+  parameters["span_predictor.weight"].zero_().select(1, 0).fill_(1.0);
+  parameters["span_predictor.bias"].zero_();
+  const auto with_far_rows = [&](double part) {
+    input.x.zero_().select(2, 0).fill_(-4.5).slice(1, 0, static_cast<int64_t>(part * 4096)).fill_(20.0);
+    return seconds_of(*attention, input);
+  };
+  const double all = with_far_rows(1.0), half = with_far_rows(0.5), none = with_far_rows(0.0);
+  RecordProperty("ratio", std::to_string(all / none));
+  EXPECT_GT(all / none, 6.0);
+  EXPECT_NEAR((half - none) / (all - none), 0.5, 0.15);
+}
+
+TEST(ExpireSpan, ExpiredKeysSaveTime) {
+  at::manual_seed(8);
+  AttentionInput input = rows_of(1, 4, 4096, 32);
+  const auto attention = made<ExpireSpanAttention>("expire_span:span=4096,ramp=32", 4, 32);
+  const torch::NoGradGuard no_grad;
+  attention->span_predictor->bias.fill_(20.0);
+  const double kept = seconds_of(*attention, input);
+  attention->span_predictor->bias.fill_(-4.2);  // e = 60
+  const double ratio = kept / seconds_of(*attention, input);
+  RecordProperty("ratio", std::to_string(ratio));
+  EXPECT_GT(ratio, 4.0);
+}
+
+// Position by position, one sequence of two whose keys live longer: as the whole, with what expired gone.
+TEST(ExpireSpan, MemoryDropsKeysAndLosesNothing) {
+  at::manual_seed(9);
+  AttentionInput input = rows_of(2, 2, 300, 8, at::kDouble);
+  const auto attention = made<ExpireSpanAttention>("expire_span:span=40,ramp=5", 2, 8);
+  attention->to(at::kDouble);
+  const torch::NoGradGuard no_grad;
+  attention->span_predictor->weight.normal_(0.0, 0.5);
+  const at::Tensor whole = attention->forward(input).out, spans = attention->spans(input.x);
+  ExpireMemory memory(5);
+  int64_t most = 0;
+  for (int64_t t = 0; t < 300; t += t < 40 ? 8 : 1) {
+    const int64_t end = std::min<int64_t>(t + (t < 40 ? 8 : 1), 300);
+    const auto piece = [&](const at::Tensor& all) { return all.slice(2, t, end); };
+    memory.append(piece(input.k), piece(input.v), piece(spans));
+    EXPECT_LT(gap(memory.attend(piece(input.q)), piece(whole)), 1e-13) << t;
+    most = std::max(most, memory.size());
+  }
+  EXPECT_EQ(memory.length(), 300);
+  EXPECT_LT(most, 46);
+  // What lives at the end, by its definition.
+  const at::Tensor ago = 299 - at::arange(300);
+  EXPECT_EQ(memory.size(), (spans + 5 > ago).any(0).sum().item<int64_t>());
+}
+
+TEST(ExpireSpan, MemoryRefusesWhatDoesNotFit) {
+  const at::Tensor k = at::randn({1, 2, 3, 4}), spans = at::ones({1, 1, 3});
+  expect_error(ErrorKind::usage, {"ramp must be above 0"}, [] { ExpireMemory memory(0.0); });
+  ExpireMemory memory(4.0);
+  expect_error(ErrorKind::usage, {"Append their keys before"}, [&] { memory.attend(k); });
+  expect_error(ErrorKind::usage, {"[expire_memory] k and v must be"}, [&] {
+    memory.append(k, k, at::ones({1, 2, 3}));
+  });
+  memory.append(k, k, spans);
+  expect_error(ErrorKind::usage, {"Begin another memory"}, [&] {
+    memory.append(at::randn({1, 3, 1, 4}), at::randn({1, 3, 1, 4}), at::ones({1, 1, 1}));
+  });
+}
+
+TEST(Range, RefusesWhatDoesNotFit) {
+  const auto refuses = [](const std::string& text, const std::string& part) {
+    expect_error(ErrorKind::usage, {part}, [&] { parse_attention(text).build({2, 2, 4, 4, kWide}); });
+  };
+  for (const std::string name : {"adaptive_span", "token_span", "expire_span"}) {
+    refuses(name + ":span=0", "span must be a whole number from 1");
+    refuses(name + ":span=-3", "span must be a whole number from 1");
+    refuses(name + ":ramp=0", "ramp must be a whole number from 1");
+    refuses(name + ":init=0", "init must be a number above 0");
+    refuses(name + ":init=1.5", "init must be a part of span");
+    refuses(name + ":window=4", "the option 'window' is unknown");
+  }
+  refuses("token_span:init=1", "init must be below 1");
+  refuses("expire_span:causal=false", "the option 'causal' is unknown");
+  refuses("head_router:k=3", "[head_router] k must be at most the heads; found 3 of 2");
 }
 
 }  // namespace

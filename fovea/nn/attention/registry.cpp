@@ -1,6 +1,7 @@
 #include "fovea/nn/attention/registry.h"
 
 #include "fovea/core/nearest.h"
+#include "fovea/nn/attention/adaptive_span.h"
 #include "fovea/nn/attention/additive.h"
 #include "fovea/nn/attention/axial.h"
 #include "fovea/nn/attention/bigbird.h"
@@ -11,6 +12,7 @@
 #include "fovea/nn/attention/deformable.h"
 #include "fovea/nn/attention/double.h"
 #include "fovea/nn/attention/efficient.h"
+#include "fovea/nn/attention/expire_span.h"
 #include "fovea/nn/attention/forgetting.h"
 #include "fovea/nn/attention/gaussian.h"
 #include "fovea/nn/attention/linear.h"
@@ -22,6 +24,7 @@
 #include "fovea/nn/attention/position.h"
 #include "fovea/nn/attention/scaled_dot.h"
 #include "fovea/nn/attention/sparse.h"
+#include "fovea/nn/attention/token_span.h"
 
 namespace fovea::nn {
 
@@ -38,7 +41,9 @@ const std::vector<AttentionEntry>& attention_entries() {
                                                       position_attention(),       double_attention(),
                                                       conv_augmented_attention(), deformable_attention(),
                                                       linear_attention(),         performer_attention(),
-                                                      efficient_attention(),      forgetting_attention()};
+                                                      efficient_attention(),      forgetting_attention(),
+                                                      expire_span_attention(),    adaptive_span_attention(),
+                                                      token_span_attention()};
   return entries;
 }
 

@@ -42,8 +42,62 @@ ProofRow forgetting_row() {
   return row;
 }
 
+// Weights times m, summed to 1 again; 0 where nothing is seen.
+at::Tensor masked_softly(const Operands& o, const at::Tensor& m, const at::Tensor& seen) {
+  const at::Tensor e = at::where(seen, scaled_dots(o), 0.0).exp() * seen * m, sum = e.sum(-1, true);
+  return weighted(e / at::where(sum > 0, sum, 1.0), o.v);
+}
+
+at::Tensor away(const Operands& o) { return (o.i() - o.j()).abs(); }
+
+ProofRow adaptive_span_row() {
+  return {"adaptive_span:span=12,ramp=5,init=0.5",
+          [](const Operands& o) {
+            // In [0, 1], as if it had been clamped after the last step of training.
+            const at::Tensor val = o.parameter("current_val"), kept = val + (val.clamp(0, 1) - val).detach(),
+                             z = 12 * kept.view({1, -1, 1, 1});
+            // A key of weight 0 is hidden, and teaches nothing: of the clamp's two slopes there, the one of
+            // 0.
+            const at::Tensor ramp = (5 + z - away(o)) / 5;
+            return masked_softly(o, at::where(ramp > 0, ramp.clamp_max(1), 0.0), o.seen);
+          },
+          Limit{"adaptive_span:span=1000,init=1", "softmax"},
+          Reason{"the authors' code is this formula, in causal order with relative positions"},
+          over(1.0, "adaptive_span:span=64,ramp=32")};
+}
+
+ProofRow token_span_row() {
+  ProofRow row{"token_span:span=14,ramp=5",
+               [](const Operands& o) {
+                 const at::Tensor z = 14 * linear_of(o, "span_predictor").sigmoid().unsqueeze(3);
+                 return masked_softly(o, ((5 + z - away(o)) / 5).clamp(0, 1), o.seen);
+               },
+               Limit{"token_span:span=1000", "softmax", 1e-12,
+                     [](Operands& o) { o.parameters.at("span_predictor.bias").fill_(10.0); }},
+               Reason{"the authors' code has spans of heads alone"}, over(1.0, "token_span:span=64,ramp=32")};
+  row.rows = true;
+  return row;
+}
+
+ProofRow expire_span_row() {
+  ProofRow row{"expire_span:span=14,ramp=5",
+               [](const Operands& o) {
+                 const at::Tensor e = 14 * linear_of(o, "span_predictor").sigmoid().unsqueeze(2);
+                 const at::Tensor m = (1 + (e - (o.i() - o.j())) / 5).clamp(0, 1);
+                 return masked_softly(o, m, o.seen & (o.j() <= o.i()));
+               },
+               Limit{"expire_span:span=1000", "softmax:causal=true", 1e-12,
+                     [](Operands& o) { o.parameters.at("span_predictor.bias").fill_(10.0); }},
+               Reason{"the authors' code is this formula, with relative positions beside"},
+               over(1.0, "expire_span:span=64,ramp=32")};
+  row.rows = true;
+  return row;
+}
+
 }  // namespace
 
-std::vector<ProofRow> range_rows() { return {forgetting_row()}; }
+std::vector<ProofRow> range_rows() {
+  return {forgetting_row(), expire_span_row(), adaptive_span_row(), token_span_row()};
+}
 
 }  // namespace fovea::proofs
