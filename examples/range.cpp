@@ -5,6 +5,8 @@
 #include "fovea/nn/attention/adaptive_span.h"
 #include "fovea/nn/attention/expire_memory.h"
 #include "fovea/nn/attention/expire_span.h"
+#include "fovea/nn/attention/head_gate.h"
+#include "fovea/nn/attention/head_router.h"
 #include "fovea/nn/attention/registry.h"
 
 using fovea::nn::parse_attention;
@@ -60,8 +62,29 @@ bool expire_span() {
   return memory.size() < 256 && out.sizes().equals({1, 8, 1, 16});
 }
 
+bool head_gate() {
+  const auto input = drawn_input();
+  auto attention =
+      std::dynamic_pointer_cast<fovea::nn::HeadGateAttention>(parse_attention("head_gate").build(kShape));
+  const auto loss = attention->forward(input).out.square().mean() + 0.01 * attention->l0_penalty();
+  loss.backward();
+  attention->eval();
+  const auto open = (attention->gates() > 0).sum();
+  return open.item<int64_t>() == 8;
+}
+
+bool head_router() {
+  const auto input = drawn_input();
+  auto attention = std::dynamic_pointer_cast<fovea::nn::HeadRouterAttention>(
+      parse_attention("head_router:k=2").build(kShape));
+  const auto loss = attention->forward(input).out.square().mean() + 0.01 * attention->balance_loss(input.x) +
+                    0.001 * attention->z_loss(input.x);
+  loss.backward();
+  return attention->router->weight.grad().defined();
+}
+
 int main() {
-  const bool all[] = {forgetting(), adaptive_span(), token_span(), expire_span()};
+  const bool all[] = {forgetting(), adaptive_span(), token_span(), expire_span(), head_gate(), head_router()};
   for (const bool right : all) {
     if (!right) return 1;
   }

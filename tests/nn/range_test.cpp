@@ -211,6 +211,15 @@ TEST(Range, RefusesWhatDoesNotFit) {
   refuses("token_span:init=1", "init must be below 1");
   refuses("expire_span:causal=false", "the option 'causal' is unknown");
   refuses("head_router:k=3", "[head_router] k must be at most the heads; found 3 of 2");
+  refuses("head_router:k=0", "k must be a whole number from 1");
+  refuses("head_gate:gamma=0.1", "gamma must be below 0");
+  refuses("head_gate:zeta=1", "zeta must be a number above 1");
+  refuses("head_gate:beta=0", "beta must be a number above 0");
+  refuses("head_gate:window=-1", "window must be a whole number from 0");
+  AttentionInput input = rows_of(1, 2, 5, 4);
+  input.call.alibi_slopes = at::ones({2});
+  expect_error(ErrorKind::usage, {"its queries are picked out of the sequence"},
+               [&] { made<Attention>("head_router:k=1", 2, 4)->forward(input); });
 }
 
 }  // namespace

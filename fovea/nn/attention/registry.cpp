@@ -15,6 +15,8 @@
 #include "fovea/nn/attention/expire_span.h"
 #include "fovea/nn/attention/forgetting.h"
 #include "fovea/nn/attention/gaussian.h"
+#include "fovea/nn/attention/head_gate.h"
+#include "fovea/nn/attention/head_router.h"
 #include "fovea/nn/attention/linear.h"
 #include "fovea/nn/attention/local.h"
 #include "fovea/nn/attention/local_p.h"
@@ -43,7 +45,8 @@ const std::vector<AttentionEntry>& attention_entries() {
                                                       linear_attention(),         performer_attention(),
                                                       efficient_attention(),      forgetting_attention(),
                                                       expire_span_attention(),    adaptive_span_attention(),
-                                                      token_span_attention()};
+                                                      token_span_attention(),     head_gate_attention(),
+                                                      head_router_attention()};
   return entries;
 }
 

@@ -94,10 +94,38 @@ ProofRow expire_span_row() {
   return row;
 }
 
+ProofRow head_gate_row() {
+  return {"head_gate:log_alpha=0.2",
+          [](const Operands& o) {
+            const at::Tensor s = o.parameter("log_alpha").sigmoid();
+            const at::Tensor gates = (s * 1.2 - 0.1).clamp(0, 1).view({-1, 1, 1});
+            return softmax_over(scaled_dots(o), o.seen, o.v) * gates;
+          },
+          Limit{"head_gate:log_alpha=10", "softmax"},
+          Reason{"the authors' code is in TensorFlow 1; chosen_heads_test has the law of its gates"},
+          over(2.0, "head_gate")};
+}
+
+// With one head of two a row, whose weight is 1; chosen_heads_test has more.
+ProofRow head_router_row() {
+  ProofRow row{"head_router:k=1,detach=false",
+               [](const Operands& o) {
+                 const at::Tensor logits = at::einsum("bte,he->bht", {o.x, o.parameter("router.weight")});
+                 const at::Tensor best = logits == logits.amax(1, true);
+                 return softmax_over(scaled_dots(o), o.seen, o.v) * best.unsqueeze(3);
+               },
+               Reason{"weights of heads stay; k = H with equal ones is softmax / H, in chosen_heads_test"},
+               Reason{"the authors' code mixes heads with projections of their own"},
+               over(2.0, "head_router:k=1")};
+  row.rows = true;
+  return row;
+}
+
 }  // namespace
 
 std::vector<ProofRow> range_rows() {
-  return {forgetting_row(), expire_span_row(), adaptive_span_row(), token_span_row()};
+  return {forgetting_row(), expire_span_row(), adaptive_span_row(),
+          token_span_row(), head_gate_row(),   head_router_row()};
 }
 
 }  // namespace fovea::proofs
