@@ -83,8 +83,16 @@ bool head_router() {
   return attention->router->weight.grad().defined();
 }
 
+bool entmax() {
+  const auto input = drawn_input();
+  auto attention = parse_attention("entmax:learned=true,alpha=1.5").build(kShape);
+  attention->forward(input).out.square().mean().backward();
+  return attention->named_parameters()["pre_alpha"].grad().defined();
+}
+
 int main() {
-  const bool all[] = {forgetting(), adaptive_span(), token_span(), expire_span(), head_gate(), head_router()};
+  const bool all[] = {forgetting(), adaptive_span(), token_span(), expire_span(),
+                      head_gate(),  head_router(),   entmax()};
   for (const bool right : all) {
     if (!right) return 1;
   }

@@ -216,6 +216,9 @@ TEST(Range, RefusesWhatDoesNotFit) {
   refuses("head_gate:zeta=1", "zeta must be a number above 1");
   refuses("head_gate:beta=0", "beta must be a number above 0");
   refuses("head_gate:window=-1", "window must be a whole number from 0");
+  refuses("entmax:alpha=1", "alpha must be a number above 1");
+  refuses("entmax:alpha=2.5", "alpha must be at most 2");
+  refuses("entmax:alpha=2,learned=true", "alpha must be below 2 to learn");
   AttentionInput input = rows_of(1, 2, 5, 4);
   input.call.alibi_slopes = at::ones({2});
   expect_error(ErrorKind::usage, {"its queries are picked out of the sequence"},

@@ -47,10 +47,4 @@ AttentionEntry sparsemax_attention() {
                          "sparsemax", {.takes_relative_keys = true, .observes = false});
 }
 
-AttentionEntry entmax_attention() {
-  return with_normaliser({"entmax", "out_i = sum_j max(s_ij / 2 - tau_i, 0)^2 v_j, weights that sum to 1",
-                          "Peters et al. 2019, algorithm 2", kSorted, "composed"},
-                         "entmax15", {.takes_relative_keys = true, .observes = false});
-}
-
 }  // namespace fovea::nn

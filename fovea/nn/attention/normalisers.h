@@ -12,7 +12,5 @@ AttentionEntry softmax_sink_attention();
 AttentionEntry sigmoid_attention();
 /// Weights of low scores are exactly 0.
 AttentionEntry sparsemax_attention();
-/// Between softmax and sparsemax (alpha 1.5).
-AttentionEntry entmax_attention();
 
 }  // namespace fovea::nn

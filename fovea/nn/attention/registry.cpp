@@ -12,6 +12,7 @@
 #include "fovea/nn/attention/deformable.h"
 #include "fovea/nn/attention/double.h"
 #include "fovea/nn/attention/efficient.h"
+#include "fovea/nn/attention/entmax.h"
 #include "fovea/nn/attention/expire_span.h"
 #include "fovea/nn/attention/forgetting.h"
 #include "fovea/nn/attention/gaussian.h"

@@ -121,11 +121,46 @@ ProofRow head_router_row() {
   return row;
 }
 
+// alpha (H): the threshold by halving, then its derivative by the implicit function theorem.
+at::Tensor entmax_weights(const at::Tensor& scores, const at::Tensor& allowed, const at::Tensor& alpha) {
+  const at::Tensor less = (alpha - 1).view({1, -1, 1, 1}), power = 1 / less;
+  const at::Tensor sees = allowed.expand_as(scores).any(-1, true);
+  const at::Tensor z = at::where(allowed, scores * less, -1e9), known = z.detach();
+  at::Tensor high = known.amax(-1, true), low = high - 1;
+  for (int step = 0; step < 100; ++step) {
+    const at::Tensor middle = (low + high) / 2;
+    const at::Tensor enough = (known - middle).clamp_min(0).pow(power.detach()).sum(-1, true) >= 1;
+    low = at::where(enough, middle, low);
+    high = at::where(enough, high, middle);
+  }
+  const at::Tensor support = (known > low) & sees;
+  const auto above = [&](const at::Tensor& tau) {
+    return at::where(support, z - tau, 1.0).clamp_min(1e-200);
+  };
+  const at::Tensor sum = (above(low).pow(power) * support).sum(-1, true),
+                   slope = (power * above(low).pow(power - 1) * support).sum(-1, true).detach();
+  const at::Tensor tau = low + at::where(sees, (sum - sum.detach()) / slope, 0.0);
+  return at::where(support, above(tau).pow(power), 0.0);
+}
+
+ProofRow learned_entmax_row() {
+  ProofRow row{"entmax:learned=true,alpha=1.4",
+               [](const Operands& o) {
+                 const at::Tensor alpha = 1 + o.parameter("pre_alpha").sigmoid();
+                 return weighted(entmax_weights(scaled_dots(o), o.seen, alpha), o.v);
+               },
+               Limit{"entmax:alpha=2", "sparsemax"},
+               Peer{"attend_entmax_test: AttendEntmax.AlphasEqualThePackageEntmax"},
+               over(2.0, "entmax:learned=true,alpha=1.4")};
+  row.memory_exponent = 2.0;
+  return row;
+}
+
 }  // namespace
 
 std::vector<ProofRow> range_rows() {
-  return {forgetting_row(), expire_span_row(), adaptive_span_row(),
-          token_span_row(), head_gate_row(),   head_router_row()};
+  return {forgetting_row(), expire_span_row(), adaptive_span_row(), token_span_row(),
+          head_gate_row(),  head_router_row(), learned_entmax_row()};
 }
 
 }  // namespace fovea::proofs
