@@ -114,8 +114,9 @@ void Attention::check_call(const AttentionCall& call) const {
            can.takes_key_masks ? "Hide the same keys from all queries, by a mask (B, 1, 1, M) or by lengths."
                                : choose);
   }
-  if (!can.takes_masks && !can.takes_lengths && call.key_lengths) {
-    refuse("it takes no lengths", "key_lengths", choose);
+  }
+  if (!can.takes_lengths && call.key_lengths) {
+    refuse("it takes no lengths of keys", "key_lengths", choose);
   }
   if (!can.takes_biases && (call.bias || call.alibi_slopes || call.relative_table || call.relative_grid)) {
     refuse("it takes no biases, as it has no scores of pairs", "one", choose);

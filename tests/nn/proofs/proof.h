@@ -81,7 +81,7 @@ struct ProofRow {
   bool rows = false;
   /// As many heads of keys as of queries.
   bool equal_heads = false;
-  /// Of the memory that a call takes beside its operands, over N.
+  /// Of the memory that a call takes beside its operands and result, over N; 0: none grows.
   double memory_exponent = 1.0;
   /// Positions lie in grid_of() their number.
   bool grid = false;
