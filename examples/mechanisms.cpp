@@ -1,7 +1,9 @@
 // Mechanisms by name: alone, in a transformer, and what they cost.
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <vector>
 
 #include "fovea/core/error.h"
@@ -45,6 +47,15 @@ bool on_maps() {
   return found.sizes().equals({1, 100, 64});
 }
 
+// Through 32 means of segments, of a padded batch.
+bool through_landmarks() {
+  auto attention = fovea::nn::parse_attention("nystrom:landmarks=32").build({4, 4, 16, 16});
+  fovea::nn::AttentionInput input;
+  input.q = input.k = input.v = at::randn({2, 4, 1000, 16});
+  input.call.key_lengths = at::tensor({1000, 640});
+  return attention->forward(input).out.sizes().equals({2, 4, 1000, 16});
+}
+
 // What does not fit is refused before any work.
 bool refused() {
   try {
@@ -61,6 +72,6 @@ bool refused() {
 }
 
 int main() {
-  const bool all[] = {alone(), in_a_transformer(), on_maps(), refused()};
-  return all[0] && all[1] && all[2] && all[3] ? 0 : 1;
+  const bool all[] = {alone(), in_a_transformer(), on_maps(), through_landmarks(), refused()};
+  return std::all_of(std::begin(all), std::end(all), [](bool one) { return one; }) ? 0 : 1;
 }

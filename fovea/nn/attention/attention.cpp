@@ -114,7 +114,6 @@ void Attention::check_call(const AttentionCall& call) const {
            can.takes_key_masks ? "Hide the same keys from all queries, by a mask (B, 1, 1, M) or by lengths."
                                : choose);
   }
-  }
   if (!can.takes_lengths && call.key_lengths) {
     refuse("it takes no lengths of keys", "key_lengths", choose);
   }

@@ -23,6 +23,7 @@
 #include "fovea/nn/attention/local_p.h"
 #include "fovea/nn/attention/longformer.h"
 #include "fovea/nn/attention/normalisers.h"
+#include "fovea/nn/attention/nystrom.h"
 #include "fovea/nn/attention/performer.h"
 #include "fovea/nn/attention/position.h"
 #include "fovea/nn/attention/scaled_dot.h"
@@ -47,7 +48,7 @@ const std::vector<AttentionEntry>& attention_entries() {
                                                       efficient_attention(),      forgetting_attention(),
                                                       expire_span_attention(),    adaptive_span_attention(),
                                                       token_span_attention(),     head_gate_attention(),
-                                                      head_router_attention()};
+                                                      head_router_attention(),    nystrom_attention()};
   return entries;
 }
 

@@ -89,6 +89,19 @@ struct ProofRow {
 
 inline void PrintTo(const ProofRow& row, std::ostream* out) { *out << row.text; }
 
+/// A law's text that is the same for any number of positions.
+inline std::function<std::string(int64_t)> always(const char* text) {
+  return [text](int64_t) { return std::string(text); };
+}
+
+/// A limit at which a parameter is 0.
+inline std::function<void(Operands&)> with_zero(const char* parameter) {
+  return [parameter](Operands& o) { o.parameters.at(parameter).zero_(); };
+}
+
+/// Rows of a family, in the order of the registry: hashed and low-rank mechanisms.
+std::vector<ProofRow> low_rank_rows();
+
 /// All rows, in the order of the registry.
 const std::vector<ProofRow>& proof_rows();
 

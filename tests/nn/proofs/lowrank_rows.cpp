@@ -1,0 +1,86 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "tests/nn/proofs/formulas.h"
+
+namespace fovea::proofs {
+namespace {
+
+// Means of segments of the first `length` rows, (L, N): the last `length` modulo L have a row more.
+at::Tensor segments_of(int64_t length, int64_t landmarks, int64_t positions) {
+  const int64_t count = std::min(landmarks, length);
+  at::Tensor means = at::zeros({count, positions}, at::kDouble);
+  for (int64_t s = 0, begin = 0; s < count; ++s) {
+    const int64_t size = length / count + (s >= count - length % count ? 1 : 0);
+    means[s].narrow(0, begin, size).fill_(1.0 / static_cast<double>(size));
+    begin += size;
+  }
+  return means;
+}
+
+// Equation 11, from the transpose over both norms.
+at::Tensor iterated_inverse(const at::Tensor& a, int steps) {
+  const at::Tensor one = at::eye(a.size(-1), at::kDouble);
+  at::Tensor z = a.transpose(1, 2) / (a.abs().sum(1).amax(-1) * a.abs().sum(2).amax(-1)).view({-1, 1, 1});
+  for (int step = 0; step < steps; ++step) {
+    const at::Tensor az = a.bmm(z);
+    z = z.bmm(13 * one - az.bmm(15 * one - az.bmm(7 * one - az))) / 4;
+  }
+  return z;
+}
+
+// Each batch entry as if it had no padding.
+at::Tensor nystrom(const Operands& o, int64_t landmarks, int steps) {
+  std::vector<at::Tensor> entries;
+  for (int64_t b = 0; b < o.q.size(0); ++b) {
+    const at::Tensor means = segments_of(o.lengths[b].item<int64_t>(), landmarks, o.keys());
+    const at::Tensor q = o.q[b], k = o.k[b], landmark_q = at::matmul(means, q),
+                     landmark_k = at::matmul(means, k);
+    const auto softmax = [&](const at::Tensor& left, const at::Tensor& right, const at::Tensor& seen) {
+      const at::Tensor scores =
+          at::matmul(left, right.transpose(1, 2)) / std::sqrt(static_cast<double>(q.size(2)));
+      return scores.masked_fill(seen.logical_not(), -std::numeric_limits<double>::infinity()).softmax(-1);
+    };
+    const at::Tensor all = at::ones({1}, at::kBool);
+    const at::Tensor to_landmarks = softmax(q, landmark_k, all),
+                     between = softmax(landmark_q, landmark_k, all),
+                     to_keys = softmax(landmark_q, k, o.j() < o.lengths[b]);
+    entries.push_back(to_landmarks.matmul(iterated_inverse(between, steps)).matmul(to_keys.matmul(o.v[b])));
+  }
+  return at::stack(entries);
+}
+
+ProofRow nystrom_row() {
+  return {"nystrom:landmarks=4", [](const Operands& o) { return nystrom(o, 4, 6); },
+          Limit{"nystrom:landmarks=33,exact=true", "softmax", 1e-10},
+          Peer{"lowrank_peers_test: LowRankPeers.NystromOfTransformers"},
+          CostLaw{1.0, always("nystrom:landmarks=32,iterations=2")}};
+}
+
+// Position i gets sum_t weight[t] v_(i + t - 2).
+ProofRow nystrom_convolved_row() {
+  ProofRow row = nystrom_row();
+  row.text = "nystrom:landmarks=3,iterations=2,conv_kernel_size=5";
+  row.formula = [](const Operands& o) {
+    const at::Tensor real = (o.j() < o.lengths.unsqueeze(1)).view({-1, 1, o.keys(), 1});
+    const at::Tensor values = at::constant_pad_nd(o.v * real, {0, 0, 2, 2});
+    at::Tensor out = nystrom(o, 3, 2);
+    for (int64_t t = 0; t < 5; ++t) {
+      out = out + o.parameter("conv.weight").select(2, t).view({1, -1, 1, 1}) * values.narrow(2, t, o.keys());
+    }
+    return out;
+  };
+  row.limit =
+      Limit{"nystrom:landmarks=33,exact=true,conv_kernel_size=3", "softmax", 1e-10, with_zero("conv.weight")};
+  row.cost = CostLaw{1.0, always("nystrom:landmarks=32,iterations=2,conv_kernel_size=3")};
+  return row;
+}
+
+}  // namespace
+
+std::vector<ProofRow> low_rank_rows() { return {nystrom_row(), nystrom_convolved_row()}; }
+
+}  // namespace fovea::proofs
