@@ -56,6 +56,15 @@ bool through_landmarks() {
   return attention->forward(input).out.sizes().equals({2, 4, 1000, 16});
 }
 
+// To 64 combinations of at most 1024 keys, which it learns.
+bool to_combinations() {
+  auto attention = fovea::nn::parse_attention("linformer:length=1024,rank=64").build({4, 4, 16, 16});
+  fovea::nn::AttentionInput input;
+  input.q = input.k = input.v = at::randn({2, 4, 1000, 16});
+  attention->forward(input).out.square().mean().backward();
+  return attention->named_parameters()["E"].grad().sizes().equals({1024, 64});
+}
+
 // What does not fit is refused before any work.
 bool refused() {
   try {
@@ -72,6 +81,7 @@ bool refused() {
 }
 
 int main() {
-  const bool all[] = {alone(), in_a_transformer(), on_maps(), through_landmarks(), refused()};
+  const bool all[] = {alone(),           in_a_transformer(), on_maps(), through_landmarks(),
+                      to_combinations(), refused()};
   return std::all_of(std::begin(all), std::end(all), [](bool one) { return one; }) ? 0 : 1;
 }

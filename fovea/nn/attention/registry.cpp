@@ -19,6 +19,7 @@
 #include "fovea/nn/attention/head_gate.h"
 #include "fovea/nn/attention/head_router.h"
 #include "fovea/nn/attention/linear.h"
+#include "fovea/nn/attention/linformer.h"
 #include "fovea/nn/attention/local.h"
 #include "fovea/nn/attention/local_p.h"
 #include "fovea/nn/attention/longformer.h"
@@ -48,7 +49,8 @@ const std::vector<AttentionEntry>& attention_entries() {
                                                       efficient_attention(),      forgetting_attention(),
                                                       expire_span_attention(),    adaptive_span_attention(),
                                                       token_span_attention(),     head_gate_attention(),
-                                                      head_router_attention(),    nystrom_attention()};
+                                                      head_router_attention(),    nystrom_attention(),
+                                                      linformer_attention()};
   return entries;
 }
 

@@ -79,8 +79,58 @@ ProofRow nystrom_convolved_row() {
   return row;
 }
 
+// E^T of what is real.
+at::Tensor linformer(const Operands& o, const at::Tensor& E, const at::Tensor& F) {
+  const at::Tensor real = (o.j() < o.lengths.unsqueeze(1)).view({-1, 1, o.keys(), 1});
+  const auto rows = [&](const at::Tensor& matrix, const at::Tensor& t) {
+    return ((t * real).unsqueeze(3) * matrix.narrow(-2, 0, o.keys()).unsqueeze(-1)).sum(2);
+  };
+  Operands own = o;
+  own.k = rows(E, o.k), own.v = rows(F, o.v);
+  return softmax_over(scaled_dots(own), at::ones({1}, at::kBool), own.v);
+}
+
+ProofRow linformer_row() {
+  ProofRow row{"linformer:length=300,rank=5",
+               [](const Operands& o) { return linformer(o, o.parameter("E"), o.parameter("F")); },
+               Limit{"linformer:length=33,rank=33", "softmax", 1e-12,
+                     [](Operands& o) {
+                       for (auto& [name, matrix] : o.parameters) matrix.copy_(at::eye(33, at::kDouble));
+                     }},
+               Peer{"lowrank_peers_test: LowRankPeers.LinformerOfItsPackage"},
+               CostLaw{1.0, [](int64_t n) { return "linformer:rank=32,length=" + std::to_string(n); }}};
+  row.memory_exponent = 0.0;
+  return row;
+}
+
+ProofRow linformer_shared_row() {
+  ProofRow row = linformer_row();
+  row.text = "linformer:length=300,rank=5,sharing=key_value";
+  row.formula = [](const Operands& o) { return linformer(o, o.parameter("E"), o.parameter("E")); };
+  std::get<Limit>(row.limit).text = "linformer:length=33,rank=33,sharing=key_value";
+  return row;
+}
+
+// A matrix for each head, as there are heads of keys.
+ProofRow linformer_per_head_row() {
+  ProofRow row = linformer_row();
+  row.text = "linformer:length=300,rank=5,sharing=none";
+  std::get<Limit>(row.limit).text = "linformer:length=33,rank=33,sharing=none";
+  row.formula = [](const Operands& o) {
+    const auto of_heads = [&](const char* name) {
+      const at::Tensor matrix = o.parameter(name);
+      return matrix.repeat_interleave(o.q.size(1) / matrix.size(0), 0);
+    };
+    return linformer(o, of_heads("E"), of_heads("F"));
+  };
+  return row;
+}
+
 }  // namespace
 
-std::vector<ProofRow> low_rank_rows() { return {nystrom_row(), nystrom_convolved_row()}; }
+std::vector<ProofRow> low_rank_rows() {
+  return {nystrom_row(), nystrom_convolved_row(), linformer_row(), linformer_shared_row(),
+          linformer_per_head_row()};
+}
 
 }  // namespace fovea::proofs
