@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "fovea/nn/attention/lsh.h"
+#include "fovea/nn/attention/registry.h"
 #include "tests/nn/proofs/formulas.h"
 
 namespace fovea::proofs {
@@ -126,10 +128,68 @@ ProofRow linformer_per_head_row() {
   return row;
 }
 
+struct Hashing {
+  int64_t buckets, rounds, chunk;
+  bool across;
+
+  std::string text() const {
+    return "lsh:buckets=" + std::to_string(buckets) + ",rounds=" + std::to_string(rounds) +
+           ",chunk=" + std::to_string(chunk) + (across ? ",attend_across_buckets=true" : "");
+  }
+};
+
+// (B, H, N, N) of one round: who shares a bucket with whom, in its chunk of the sorted ones or the one
+// before.
+at::Tensor shares_bucket(const Operands& o, const Hashing& h, const at::Tensor& rotation) {
+  const int64_t n = o.keys();
+  const at::Tensor turned = at::einsum("bhnd,hdc->bhnc", {o.q.detach(), rotation});
+  const at::Tensor bucket =
+      at::where(o.j() < o.lengths.view({-1, 1, 1}), at::cat({turned, -turned}, -1).argmax(-1),
+                at::full({1}, h.buckets, at::kLong));
+  const at::Tensor place = (bucket * n + o.j()).argsort(int64_t{-1}).argsort(int64_t{-1}),
+                   chunk = place.floor_divide(h.chunk);
+  const int64_t chunks = (n + h.chunk - 1) / h.chunk;
+  const at::Tensor of_query = chunk.unsqueeze(3), of_key = chunk.unsqueeze(2);
+  const at::Tensor near = (of_key == of_query) | (of_key == (of_query + (chunks - 1)).remainder(chunks));
+  return h.across ? near : near & (bucket.unsqueeze(3) == bucket.unsqueeze(2));
+}
+
+// The same rotations, rounds merged as one softmax in which each pair counts as often as it was found.
+at::Tensor hashed(const Operands& o, const Hashing& h) {
+  const auto attention =
+      nn::parse_attention(h.text()).build({o.q.size(1), o.q.size(1), o.q.size(3), o.v.size(3)});
+  const at::Tensor rotations = dynamic_cast<nn::LshAttention&>(*attention).rotations.to(at::kDouble);
+  Operands own = o;
+  own.k = o.q / o.q.norm(2, -1, true);
+  const at::Tensor exponentials = dots(own).exp(), others = o.seen & (o.i() != o.j());
+  at::Tensor sum = at::zeros_like(o.q.select(3, 0)), out = at::zeros_like(o.v);
+  for (int64_t r = 0; r < h.rounds; ++r) {
+    const at::Tensor seen =
+        o.keys() <= h.chunk ? others : others & shares_bucket(o, h, rotations.select(2, r));
+    sum = sum + (exponentials * seen).sum(-1);
+    out = out + weighted(exponentials * seen, o.v);
+  }
+  const at::Tensor alone = (sum == 0).unsqueeze(3),
+                   real = (o.j() < o.lengths.unsqueeze(1)).view({-1, 1, o.keys(), 1});
+  return at::where(alone, o.v * real,
+                   out / at::where(alone, at::ones_like(alone, at::kDouble), sum.unsqueeze(3)));
+}
+
+ProofRow lsh_row(const Hashing& h, const char* peer) {
+  return {h.text(), [h](const Operands& o) { return hashed(o, h); },
+          Limit{"lsh:chunk=17,rounds=3,attend_across_buckets=true", "lsh:chunk=33"}, Peer{peer},
+          CostLaw{1.0, always("lsh:buckets=16,rounds=2,chunk=32")}};
+}
+
 }  // namespace
 
 std::vector<ProofRow> low_rank_rows() {
-  return {nystrom_row(), nystrom_convolved_row(), linformer_row(), linformer_shared_row(),
+  return {lsh_row({4, 2, 16, false}, "lowrank_peers_test: LowRankPeers.ReformerPytorch"),
+          lsh_row({2, 3, 20, true}, "lowrank_peers_test: LowRankPeers.ReformerOfTransformers"),
+          nystrom_row(),
+          nystrom_convolved_row(),
+          linformer_row(),
+          linformer_shared_row(),
           linformer_per_head_row()};
 }
 
