@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
+#include <memory>
 #include <vector>
 
 #include "fovea/core/error.h"
 #include "fovea/nn/attention/multi_scale_deformable.h"
 #include "fovea/nn/attention/registry.h"
 #include "fovea/nn/block/transformer.h"
+#include "fovea/nn/layers.h"
+#include "fovea/nn/reversible.h"
 
 // Queries, keys and values in, their weighted sums out.
 bool alone() {
@@ -65,6 +68,24 @@ bool to_combinations() {
   return attention->named_parameters()["E"].grad().sizes().equals({1024, 64});
 }
 
+// To keys in the query's bucket, between layers that keep nothing for the backward.
+bool hashed_and_reversible() {
+  auto attention = fovea::nn::parse_attention("lsh:buckets=32,rounds=4,chunk=64").build({4, 4, 16, 16});
+  const fovea::nn::ReversibleBranch hashed{[attention](const at::Tensor& x) {
+                                             fovea::nn::AttentionInput input;
+                                             input.q = input.k = input.v = x;
+                                             input.call.causal = fovea::CausalAlignment::top_left;
+                                             return attention->forward(input).out;
+                                           },
+                                           /*parameters=*/{},
+                                           /*buffers=*/{}};
+  const auto feed_forward = fovea::nn::reversible_branch(std::make_shared<fovea::nn::LinearImpl>(16, 16));
+  const at::Tensor x = at::randn({1, 4, 1000, 16}).requires_grad_();
+  const auto y = fovea::nn::reversible({{hashed, feed_forward}, {hashed, feed_forward}}, {x, x});
+  (y.first + y.second).square().mean().backward();
+  return x.grad().sizes().equals(x.sizes());
+}
+
 // What does not fit is refused before any work.
 bool refused() {
   try {
@@ -81,7 +102,7 @@ bool refused() {
 }
 
 int main() {
-  const bool all[] = {alone(),           in_a_transformer(), on_maps(), through_landmarks(),
-                      to_combinations(), refused()};
+  const bool all[] = {alone(),           in_a_transformer(),      on_maps(), through_landmarks(),
+                      to_combinations(), hashed_and_reversible(), refused()};
   return std::all_of(std::begin(all), std::end(all), [](bool one) { return one; }) ? 0 : 1;
 }
