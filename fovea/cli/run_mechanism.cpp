@@ -115,7 +115,7 @@ std::optional<nn::GridPositions> grid_of(const io::TensorMap& tensors, const std
     throw data_error(file,
                      fmt::format("the tensor 'grid' must hold rows, columns and, if there are any, tokens "
                                  "before them, as integers; found {}. Store 2 or 3 numbers.",
-                                 describe(grid)));
+                                 fovea::describe(grid)));
   }
   const at::Tensor numbers = grid.to(at::kCPU, at::kLong);
   const auto number = [&](int64_t place) { return numbers[place].item<int64_t>(); };

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "fovea/io/tensors.h"
 #include "fovea/nn/bilinear_pooling.h"
@@ -38,6 +39,9 @@ TEST(BilinearPool, IsItsFormula) {
   EXPECT_GT(products.abs().min().item<double>(), 1e-2);
   EXPECT_LT(gap_of(found, roots / roots.norm(2, 1, true)), 1e-6);
   EXPECT_LT(gap_of(found.norm(2, 1), at::ones({2})), 1e-6);
+  // Where eps counts: p = -eps, s = -sqrt(eps / 2), and s / sqrt(3/2 eps).
+  const at::Tensor tiny = at::full({1, 1, 1, 1}, 1e-4, at::kDouble);
+  EXPECT_NEAR(bilinear_pool(tiny, -tiny).item<double>(), -1.0 / std::sqrt(3.0), 1e-9);
   // Where things are does not matter, nor how many times they are there.
   const at::Tensor order = at::randperm(20);
   const auto moved = [&](const at::Tensor& t) { return t.flatten(2).index_select(2, order).view(t.sizes()); };

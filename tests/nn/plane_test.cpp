@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "fovea/io/tensors.h"
 #include "fovea/nn/attention/lines.h"

@@ -105,7 +105,7 @@ at::Tensor over_channels(const Operands& o, double sign) {
 ProofRow channel_row() {
   ProofRow row{"channel", [](const Operands& o) { return over_channels(o, -1.0); },
                Reason{"it mixes channels: no limit of it attends to positions"}, kNoPackage,
-               of_text(1.0, "channel")};
+               CostLaw{1.0, [](int64_t) { return std::string("channel"); }, /*timed=*/false}};
   row.memory_exponent = 0.0;
   return row;
 }

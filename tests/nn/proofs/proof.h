@@ -66,8 +66,8 @@ struct Peer {
 struct CostLaw {
   double exponent;
   std::function<std::string(int64_t n)> text;
-  /// The kernel walks every tile that holds a pair, so that time grows otherwise.
-  bool walks_tiles = false;
+  /// Time is spent in products: not where the kernel walks whole tiles, nor where a result costs more memory.
+  bool timed = true;
 };
 
 struct ProofRow {

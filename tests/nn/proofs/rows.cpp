@@ -198,7 +198,7 @@ CostLaw by_root(const std::string& name) {
             return name +
                    ":stride=" + std::to_string(static_cast<int64_t>(std::sqrt(static_cast<double>(n))));
           },
-          /*walks_tiles=*/true};
+          /*timed=*/false};
 }
 
 ProofRow strided_row() {
@@ -220,7 +220,7 @@ ProofRow fixed_row() {
           },
           Limit{"sparse_fixed:stride=5,summary=5", "softmax:causal=true"}, kNoPeer,
           CostLaw{1.5, [](int64_t n) { return by_root("sparse_fixed").text(n) + ",summary=1"; },
-                  /*walks_tiles=*/true}};
+                  /*timed=*/false}};
 }
 
 // Blocks of 4, of which the first and the last are global.
