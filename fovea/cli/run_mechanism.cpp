@@ -34,6 +34,7 @@ constexpr Place kPlaces[] = {{"mask", &nn::AttentionCall::mask},
                              {"bias", &nn::AttentionCall::bias},
                              {"alibi_slopes", &nn::AttentionCall::alibi_slopes},
                              {"relative_table", &nn::AttentionCall::relative_table},
+                             {"relative_keys", &nn::AttentionCall::relative_keys},
                              {"key_lengths", &nn::AttentionCall::key_lengths}};
 
 std::vector<std::string> input_names() {

@@ -84,6 +84,21 @@ TEST(Run, MechanismTakesOptionsAndTensors) {
   EXPECT_FLOAT_EQ(result("additive:causal=true", {}, {"--weights", weights}), 4);
 }
 
+// The second of two keys has log 3 more, by its distance alone.
+TEST(Run, MechanismTakesRelativeKeys) {
+  const TemporaryFolder work;
+  const std::string in = (work / "in.safetensors").string(), out = (work / "out.safetensors").string();
+  write_tensors(in, {{"q", {{1, 1, 1, 1}, {1}}},
+                     {"k", {{1, 1, 2, 1}, {0, 0}}},
+                     {"v", {{1, 1, 2, 1}, {4, 8}}},
+                     {"relative_keys", {{1, 3, 1}, {5, 0, std::log(3.0F)}}}});
+  const auto ended = run_fovea({"run", "mechanism", "softmax", "--input", in, "--output", out});
+  ASSERT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_NEAR(read_tensors(out).at("out").values.at(0), 7, 1e-5);
+  EXPECT_TRUE(run_fovea({"run", "mechanism", "cosine:learned=false", "--input", in, "--output", out})
+                  .is_one_line_with({"takes no relative keys"}));
+}
+
 // Two rows of width 1, projected by q = 0, k = x, v = 2 x, then 3 out + 1: the mean of what is seen.
 TEST(Run, MechanismProjectsRows) {
   const TemporaryFolder work;

@@ -27,7 +27,7 @@ const std::vector<AttendNormaliser>& all_normalisers() {
   static const std::vector<AttendNormaliser> all = {
       Softmax{}, SoftmaxSink{}, SoftmaxSink{at::tensor({0.5, -1.0}, at::kDouble)},
       Sigmoid{}, Sigmoid{0.5},  Sparsemax{},
-      Entmax{},  Entmax{1.3},   Entmax{at::tensor({1.2, 1.8}, at::kDouble)}};
+      Entmax{},  Entmax{1.3},   Entmax{at::tensor({1.2, 1.4}, at::kDouble)}};
   return all;
 }
 

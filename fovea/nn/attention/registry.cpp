@@ -51,26 +51,25 @@ const std::vector<AttentionEntry>& attention_entries() {
                                                       sparse_strided_attention(),
                                                       sparse_fixed_attention(),
                                                       bigbird_attention(),
-                                                      axial_attention(),
-                                                      channel_attention(),
-                                                      position_attention(),
-                                                      double_attention(),
-                                                      conv_augmented_attention(),
-                                                      deformable_attention(),
+                                                      lsh_attention(),
                                                       linear_attention(),
                                                       performer_attention(),
                                                       efficient_attention(),
+                                                      nystrom_attention(),
+                                                      linformer_attention(),
                                                       forgetting_attention(),
                                                       expire_span_attention(),
                                                       adaptive_span_attention(),
                                                       token_span_attention(),
                                                       head_gate_attention(),
                                                       head_router_attention(),
-                                                      nystrom_attention(),
-                                                      lsh_attention()};
-  linformer_attention()
-};
-return entries;
+                                                      axial_attention(),
+                                                      channel_attention(),
+                                                      position_attention(),
+                                                      double_attention(),
+                                                      conv_augmented_attention(),
+                                                      deformable_attention()};
+  return entries;
 }
 
 const AttentionEntry& find_attention(const std::string& name) {
