@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/embedding_bag.h>
 #include <ATen/ops/empty.h>
@@ -41,9 +42,15 @@ at::Tensor rows_at(const at::Tensor& t, const at::Tensor& places) {
   return at::embedding(t.reshape({-1, t.size(3)}), places);
 }
 
-// (S, chunk + P, D) -> (S, chunks, 2 chunk, D), each chunk behind the one before it. No copy.
+// (S, chunk + P, D) -> (S, chunks, 2 chunk, D), each chunk behind the one before it: a view, or a copy where
+// a gradient comes back, which a view that overlaps sums number by number.
 at::Tensor with_chunk_before(const at::Tensor& rows, int64_t chunk) {
-  return rows.unfold(1, 2 * chunk, chunk).transpose(2, 3);
+  if (!rows.requires_grad()) return rows.unfold(1, 2 * chunk, chunk).transpose(2, 3);
+  const int64_t padded = rows.size(1) - chunk;
+  const auto chunks = [&](int64_t begin) {
+    return rows.narrow(1, begin, padded).unflatten(1, {padded / chunk, chunk});
+  };
+  return at::cat({chunks(0), chunks(chunk)}, 2);
 }
 
 std::shared_ptr<const AttendFunctors> mask_of(const LshOrder& order, int64_t chunk) {
