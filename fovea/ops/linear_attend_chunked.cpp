@@ -15,7 +15,7 @@
 namespace fovea {
 namespace {
 
-// Measured for 64 and 256 features: smaller ones are worse for the products, larger ones waste pairs.
+// Smaller ones are worse for the products, larger ones compute more pairs that the causal order hides.
 constexpr int64_t kChunkPositions = 64;
 
 /// Rows of queries that lie in a chunk, and the keys that some of them see and some may not: those before are

@@ -76,6 +76,24 @@ TEST(LinearAttend, ChunksAreTheDefinition) {
   }
 }
 
+// Equal weights of the values 0, 1, ...: means of those that are seen.
+TEST(LinearAttend, AlignsCausalOrder) {
+  const auto means = [](int64_t queries, int64_t keys, CausalAlignment causal) {
+    const auto ones = [](int64_t n) { return at::ones({1, 1, n, 2}, at::kDouble); };
+    LinearAttendOptions options;
+    options.causal = causal;
+    const at::Tensor v = at::arange(keys, at::kDouble).view({1, 1, keys, 1});
+    return linear_attend(ones(queries), ones(keys), v, options).out.flatten();
+  };
+  const auto are = [](const at::Tensor& found, const std::vector<double>& expected) {
+    EXPECT_TRUE(at::allclose(found, at::tensor(expected, at::kDouble), 0.0, 1e-14)) << found;
+  };
+  are(means(3, 5, CausalAlignment::top_left), {0.0, 0.5, 1.0});
+  are(means(3, 5, CausalAlignment::bottom_right), {1.0, 1.5, 2.0});
+  are(means(5, 3, CausalAlignment::bottom_right), {0.0, 0.0, 0.0, 0.5, 1.0});
+  are(means(2, 3, CausalAlignment::none), {1.0, 1.0});
+}
+
 TEST(LinearAttend, HasGradientsOfGradients) {
   at::manual_seed(2);
   LinearCall call{70, 90, 4, 2};
