@@ -8,8 +8,8 @@
 #include <ATen/ops/meshgrid.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/nn/init.h>
 
 #include <utility>
@@ -80,7 +80,10 @@ AttentionOutput DeformableAttention::run(const AttentionInput& input) {
   while (static_cast<int64_t>(maps.size()) < levels) maps.push_back(halved(maps.back()));
   at::Tensor offsets = sampling_offsets->forward(input.x).unflatten(2, {heads, levels, points, 2});
   // A sequence has no second axis to leave it along.
-  if (!grid) offsets = offsets * at::tensor({1.0, 0.0}, offsets.options().requires_grad(false));
+  if (!grid) {
+    const at::Tensor along = offsets.narrow(-1, 0, 1);
+    offsets = at::cat({along, at::zeros_like(along)}, -1);
+  }
   const at::Tensor reference = centres(maps[0], prefix, offsets.options().requires_grad(false))
                                    .view({1, -1, 1, 2})
                                    .expand({input.x.size(0), -1, levels, -1});

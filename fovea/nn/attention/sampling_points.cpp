@@ -45,7 +45,8 @@ at::Tensor sampling_locations(const at::Tensor& reference, const at::Tensor& off
     sizes.push_back(static_cast<double>(map.columns));
     sizes.push_back(static_cast<double>(map.rows));
   }
-  const at::Tensor size = at::tensor(sizes, offsets.options().requires_grad(false))
+  const at::Tensor size = at::tensor(sizes, at::TensorOptions().dtype(at::kDouble).device(at::kCPU))
+                              .to(offsets.options().requires_grad(false))
                               .view({1, 1, 1, static_cast<int64_t>(maps.size()), 1, 2});
   return (centre + offsets / size).transpose(1, 2);
 }
