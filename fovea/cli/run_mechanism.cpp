@@ -15,6 +15,7 @@
 #include "fovea/cli/finite.h"
 #include "fovea/cli/run.h"
 #include "fovea/core/error.h"
+#include "fovea/core/isa.h"
 #include "fovea/core/nearest.h"
 #include "fovea/io/tensors.h"
 #include "fovea/models/weights.h"
@@ -244,6 +245,7 @@ at::Tensor attend_from(const Call& call, const nn::AttentionPlan& plan, const io
 
 int run_mechanism(const Call& call) {
   apply_device_and_threads(call);
+  active_isa();  // an error in FOVEA_ISA is none of the file's
   const nn::AttentionPlan plan = nn::parse_attention(*call.get("MECHANISM"));
   if (call.has("--list-weights")) return list_weights(call, plan);
   const std::string input = required(call, "--input"), output = required(call, "--output");

@@ -8,7 +8,6 @@
 #include <ATen/ops/meshgrid.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/nn/init.h>
 
@@ -70,11 +69,9 @@ DeformableAttention::DeformableAttention(const AttentionKind& kind, const Attent
 AttentionOutput DeformableAttention::run(const AttentionInput& input) {
   const auto& [points, levels, places] = options_;
   const bool grid = places == DeformableOptions::Places::grid;
-  if (input.v.size(2) == 0) {
-    const at::Tensor& q = input.q;
-    return {at::zeros({q.size(0), q.size(1), 0, input.v.size(3)}, q.options().requires_grad(false)), {}, {}};
-  }
-  const int64_t prefix = grid ? input.grid->prefix : 0, heads = shape().heads;
+  const int64_t heads = shape().heads;
+  if (input.v.size(2) == 0) return {with_heads(input.v, heads), {}, {}};
+  const int64_t prefix = grid ? input.grid->prefix : 0;
   std::vector<MapShape> maps = {grid ? MapShape{input.grid->rows, input.grid->columns}
                                      : MapShape{1, input.v.size(2)}};
   while (static_cast<int64_t>(maps.size()) < levels) maps.push_back(halved(maps.back()));

@@ -323,7 +323,9 @@ TEST_P(Proof, TimeGrowsAsItsProducts) {
   at::set_num_threads(1);
   std::vector<double> lengths, seconds;
   const int64_t many = GetParam().grid ? 4 : 1;  // lines are short, and each has its price
-  const int64_t shortest = many * (law->exponent < 2.0 ? 4096 : GetParam().memory_exponent > 1.0 ? 256 : 512);
+  const int64_t shortest = many * (law->exponent < 2.0                ? 4096
+                                   : GetParam().memory_exponent > 1.0 ? 256
+                                                                      : 1024);
   for (int64_t n = shortest; n <= 8 * shortest; n *= 8) {
     const auto attention = build_for(GetParam(), law->text(n), n, kWidth);
     nn::AttentionInput input;
