@@ -18,7 +18,7 @@ struct Neighbour {
 Neighbour neighbour(const at::Tensor& x, int64_t size, int64_t side) {
   const at::Tensor below = at::floor(x.detach()), beyond = x - below, place = below + side;
   return {place.clamp(0, size - 1), side == 1 ? beyond : 1 - beyond,
-          place.ge(0).logical_and(place.lt(static_cast<double>(size)))};
+          place.ge(0) & place.lt(static_cast<double>(size))};
 }
 
 // The values of a map (B, H, S, D) at the places (B, H, N, P), row by row: (B, H, N, P, D).
@@ -40,7 +40,7 @@ at::Tensor sample_map(const at::Tensor& v, const MapShape& map, const at::Tensor
       const Neighbour column = neighbour(x, map.columns, right);
       const at::Tensor place = (row.place * map.columns + column.place).to(at::kLong);
       // What is not inside has no influence, NaN included.
-      const at::Tensor beyond = row.inside.logical_and(column.inside).logical_not().unsqueeze(-1);
+      const at::Tensor beyond = ~(row.inside & column.inside).unsqueeze(-1);
       const at::Tensor share = (weights * row.share * column.share).unsqueeze(-1);
       const at::Tensor corner = (share * values_at(v, place).masked_fill(beyond, 0.0)).sum(3);
       sum = sum.defined() ? sum + corner : corner;

@@ -2,10 +2,11 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/cos.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/sin.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <numbers>
@@ -40,14 +41,13 @@ at::Tensor sampling_locations(const at::Tensor& reference, const at::Tensor& off
     const at::Tensor side = reference.narrow(-1, 2, 2).unsqueeze(2).unsqueeze(4);
     return (centre + offsets * side * (0.5 / static_cast<double>(offsets.size(4)))).transpose(1, 2);
   }
-  std::vector<double> sizes;
+  const at::TensorOptions numbers = offsets.options().requires_grad(false);
+  std::vector<at::Tensor> sizes;
   for (const MapShape& map : maps) {
-    sizes.push_back(static_cast<double>(map.columns));
-    sizes.push_back(static_cast<double>(map.rows));
+    sizes.push_back(at::full({1}, static_cast<double>(map.columns), numbers));
+    sizes.push_back(at::full({1}, static_cast<double>(map.rows), numbers));
   }
-  const at::Tensor size = at::tensor(sizes, at::TensorOptions().dtype(at::kDouble).device(at::kCPU))
-                              .to(offsets.options().requires_grad(false))
-                              .view({1, 1, 1, static_cast<int64_t>(maps.size()), 1, 2});
+  const at::Tensor size = at::cat(sizes).view({1, 1, 1, static_cast<int64_t>(maps.size()), 1, 2});
   return (centre + offsets / size).transpose(1, 2);
 }
 
