@@ -62,7 +62,9 @@ TEST(Lsh, RoundsFindMoreOfTheNearestKeys) {
   std::vector<double> found;
   for (const char* rounds : {"1", "2", "4", "8", "16"}) {
     found.push_back(recall(input, std::string("buckets=16,chunk=32,rounds=") + rounds, nearest));
-    if (found.size() > 1) EXPECT_GT(found.back(), found[found.size() - 2] + 0.02) << rounds;
+    if (found.size() > 1) {
+      EXPECT_GT(found.back(), found[found.size() - 2] + 0.02) << rounds;
+    }
   }
   // Near keys fall into one bucket far more often than the one in 16 of any two.
   EXPECT_GT(found.front(), 3.0 / 16);
