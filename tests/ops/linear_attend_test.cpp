@@ -1,6 +1,7 @@
 #include "fovea/ops/linear_attend.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -120,7 +121,7 @@ TEST(LinearAttend, KeepsNanWhereItIs) {
       call.options.causal = causal;
       call.options.key_lengths = at::tensor({int64_t{140}, int64_t{60}});
       call.draw();
-      const torch::NoGradGuard no_grad;
+      const at::NoGradGuard no_grad;
       if (place == 0) call.q[0][1][37][2] = kNan;
       if (place == 1) call.k[0][1][71][0] = kNan, call.k[1][0][60][0] = kNan;
       if (place == 2) call.v[0][1][71][1] = kNan, call.v[1][1][149][2] = kNan;
