@@ -26,7 +26,7 @@ struct GradientCorner {
   // A weight and the gradient of its score, as gradient_rows.inl has them.
   FOVEA_TARGET void one(int32_t r, int32_t c, F& weight, F& grad) const {
     const F sum = load(lse + c, F{});
-    const F raw = exp2_negative<false>(load(scores + r * kCorner + c, F{}) * factor - sum);
+    const F raw = exp2_negative<false>(weight_power(load(scores + r * kCorner + c, F{}), factor, sum));
     weight = select(sum < kInfinity, raw, broadcast(0.0f, F{}));
     const __mmask16 weighs = _mm512_cmp_ps_mask(native(weight), _mm512_setzero_ps(), _CMP_NEQ_UQ);
     const __m512 slope = _mm512_maskz_sub_ps(weighs, native(load(by_weight + r * kCorner + c, F{})),

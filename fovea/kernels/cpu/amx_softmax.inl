@@ -22,8 +22,8 @@ struct SoftmaxCorner {
   FOVEA_TARGET void weigh(int32_t begin, int32_t end) const {
     for (int32_t r = begin; r < end; ++r) {
       const float* row = scores + r * kCorner;
-      const F left = exp2_or_huge<true>(load(row, F{}) * factor - reference[r]),
-              right = exp2_or_huge<true>(load(row + FOVEA_LANES, F{}) * factor - reference[r]);
+      const F left = exp2_or_huge<true>(weight_power(load(row, F{}), factor, reference[r])),
+              right = exp2_or_huge<true>(weight_power(load(row + FOVEA_LANES, F{}), factor, reference[r]));
       sums[r] = sums[r] + (left + right);
       const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(right.x), _mm512_loadu_ps(left.x));
       _mm512_storeu_si512(weights + r * stride, (__m512i)both);

@@ -62,3 +62,22 @@ INLINE F sigmoid2(F a) {
   const F small = exp2_negative<Narrow>(-abs(a));
   return select(a < 0.0f, small, broadcast(1.0f, F{})) / (small + 1.0f);
 }
+
+// The power of 2 that a score's weight is: score * factor - reference, rounded once where the instruction set can.
+// Weights of equal scores are then equal wherever they are made, whatever a compiler fuses.
+INLINE F weight_power(F score, float factor, F reference) {
+#if FOVEA_LANES == 16
+  F result;
+  _mm512_storeu_ps(result.x, _mm512_fmsub_ps(_mm512_loadu_ps(score.x), _mm512_set1_ps(factor), _mm512_loadu_ps(reference.x)));
+  return result;
+#elif FOVEA_LANES == 8
+  F result;
+  _mm256_storeu_ps(result.x, _mm256_fmsub_ps(_mm256_loadu_ps(score.x), _mm256_set1_ps(factor), _mm256_loadu_ps(reference.x)));
+  return result;
+#else
+  return score * factor - reference;
+#endif
+}
+INLINE F weight_power(F score, float factor, float reference) {
+  return weight_power(score, factor, broadcast(reference, F{}));
+}

@@ -27,7 +27,7 @@ INLINE void weigh(const GradientPanel& panel) {
     const F sum = load(p.lse + c * FOVEA_LANES, F{}), zero = broadcast(0.0f, F{});
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      const F weight = exp2_negative<false>(to_floats(scores[r][c]) * p.factor - sum);
+      const F weight = exp2_negative<false>(weight_power(to_floats(scores[r][c]), p.factor, sum));
       store(panel.weights + r * panel.stride + c * FOVEA_LANES, select(sum < kInfinity, weight, zero));
     }
   }

@@ -34,8 +34,6 @@ INLINE float maximum_of(const NF (&row)[kVectors]) {
   return largest_of(largest);
 }
 
-// A product with the factor has one use, as in softmax_rows(), and is fused with what follows in all of them: weights of
-// equal scores are equal wherever they are made.
 template <int kRows, int kVectors, bool kPadded>
 INLINE void weigh_block(const WeightPanel& panel) {
   NF scores[kRows][kVectors];
@@ -51,7 +49,7 @@ INLINE void weigh_block(const WeightPanel& panel) {
     F sum = load(panel.sums + r * FOVEA_LANES, F{});
 #pragma GCC unroll 4
     for (int c = 0; c < kVectors; ++c) {
-      const F weight = exp2_or_huge<false>(to_floats(scores[r][c] * panel.factor - reference));
+      const F weight = exp2_or_huge<false>(weight_power(to_floats(scores[r][c]), panel.factor, reference));
       sum = sum + weight;
       store(panel.weights + r * panel.stride + c * FOVEA_LANES, weight);
     }

@@ -14,7 +14,7 @@ KERNEL void weight_rows(const GradientTile& t, const float* lse) {
     float* row = t.scores + r * t.stride;
     for (int32_t c = 0; c < t.columns; c += FOVEA_LANES) {
       const F sum = load(lse + c, F{});
-      const F score = load(row + c, F{}) * t.factor - sum;
+      const F score = weight_power(load(row + c, F{}), t.factor, sum);
       const F raw = kSigmoid ? sigmoid2<false>(score) : exp2_negative<false>(score);
       const F weight = select(sum < std::numeric_limits<float>::infinity(), raw, zero);
       store(row + c, weight);

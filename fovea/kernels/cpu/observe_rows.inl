@@ -9,7 +9,7 @@ KERNEL float weight_row(float* row, int32_t columns, float factor, float lse) {
   const F floor = broadcast(-127.0f, F{});
   F sum = broadcast(0.0f, F{});
   for (int32_t c = 0; c < columns; c += FOVEA_LANES) {
-    const F power = max(floor, load(row + c, F{}) * factor - lse);
+    const F power = max(floor, weight_power(load(row + c, F{}), factor, lse));
     const F weight = exp2_negative<false>(power);
     store(row + c, weight);
     sum = sum + weight * power;

@@ -32,7 +32,7 @@ KERNEL void softmax_rows(const SoftmaxTile& tile, const SoftmaxState& state) {
     const float factor = std::abs(reference) > kLargestFused ? multiply(row, tile) : tile.factor;
     F sum = broadcast(0.0f, F{});
     for (int32_t c = 0; c < tile.columns; c += FOVEA_LANES) {
-      const F weight = exp2_negative<Narrow>(load(row + c, F{}) * factor - reference);
+      const F weight = exp2_negative<Narrow>(weight_power(load(row + c, F{}), factor, reference));
       sum = sum + weight;
       if constexpr (Narrow) {
         store_bf16(static_cast<uint16_t*>(tile.weights) + r * tile.stride + c, weight);
@@ -53,7 +53,7 @@ KERNEL void sigmoid_rows(const SoftmaxTile& tile, const SoftmaxState& state) {
   for (int32_t r = 0; r < tile.rows; ++r) {
     float* row = tile.scores + r * tile.stride;
     for (int32_t c = 0; c < tile.columns; c += FOVEA_LANES) {
-      const F weight = sigmoid2<Narrow>(load(row + c, F{}) * tile.factor - state.maximum[r]);
+      const F weight = sigmoid2<Narrow>(weight_power(load(row + c, F{}), tile.factor, state.maximum[r]));
       if constexpr (Narrow) {
         store_bf16(static_cast<uint16_t*>(tile.weights) + r * tile.stride + c, weight);
       } else {

@@ -103,7 +103,7 @@ ProofRow head_gate_row() {
           },
           Limit{"head_gate:log_alpha=10", "softmax"},
           Reason{"the authors' code is in TensorFlow 1; chosen_heads_test has the law of its gates"},
-          over(2.0, "head_gate")};
+          over(2.0, "head_gate:log_alpha=10")};
 }
 
 // With one head of two a row, whose weight is 1; chosen_heads_test has more.
