@@ -69,6 +69,20 @@ void refuse_strangers(const io::TensorMap& tensors, const std::string& file) {
   }
 }
 
+void refuse_types(const io::TensorMap& tensors, const std::string& file) {
+  constexpr at::ScalarType kTypes[] = {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble};
+  for (const char* name : {"q", "k", "v", "x", "context"}) {
+    const auto found = tensors.find(name);
+    if (found == tensors.end()) continue;
+    if (std::find(std::begin(kTypes), std::end(kTypes), found->second.scalar_type()) != std::end(kTypes))
+      continue;
+    throw data_error(file,
+                     fmt::format("the tensor '{}' must be float32, bfloat16, float16 or float64; found {}. "
+                                 "Convert it before it is stored.",
+                                 name, fovea::describe(found->second)));
+  }
+}
+
 // Two tensors that mean something together only.
 std::optional<std::pair<at::Tensor, at::Tensor>> pair_of(const io::TensorMap& tensors, const char* first,
                                                          const char* second, const std::string& file) {
@@ -149,10 +163,12 @@ nn::MultiHeadAttention make_host(int64_t heads, const std::string& mechanism, in
 // The names of weights are those of any number of heads; a network of as many as a user may write is not.
 constexpr int64_t kMostListedHeads = 16;
 
+int64_t heads_of(const Call& call) { return call.get_int("--heads", 1).value_or(1); }
+
 // With --heads, rows are projected too.
 std::vector<std::string> weight_names(const Call& call, const nn::AttentionPlan& plan) {
   if (!call.has("--heads") && !plan.entry->traits.needs_x) return smallest(plan)->named_parameters().keys();
-  const int64_t heads = std::min<int64_t>(call.get_int("--heads", 1).value_or(1), kMostListedHeads);
+  const int64_t heads = std::min<int64_t>(heads_of(call), kMostListedHeads);
   return make_host(heads, *call.get("MECHANISM"), heads, heads, nn::GridPositions{1, 1, 0})
       ->named_parameters()
       .keys();
@@ -221,8 +237,8 @@ at::Tensor attend_rows(const Call& call, const io::TensorMap& tensors, const std
   if (tensors.contains("q") || tensors.contains("k") || tensors.contains("v")) {
     throw data_error(file, "x stands in the place of q, k and v; found both. Leave one out.");
   }
-  nn::MultiHeadAttention host = make_host(call.get_int("--heads", 1).value_or(1), *call.get("MECHANISM"),
-                                          width(x), width(context), grid_of(tensors, file));
+  nn::MultiHeadAttention host =
+      make_host(heads_of(call), *call.get("MECHANISM"), width(x), width(context), grid_of(tensors, file));
   models::load_weights(*host, required(call, "--weights"));
   if (x.is_floating_point()) host->to(x.scalar_type());
   host->eval();
@@ -245,12 +261,15 @@ at::Tensor attend_from(const Call& call, const nn::AttentionPlan& plan, const io
 
 int run_mechanism(const Call& call) {
   apply_device_and_threads(call);
-  active_isa();  // an error in FOVEA_ISA is none of the file's
+  // Errors in FOVEA_ISA and --heads are none of the file's.
+  active_isa();
+  heads_of(call);
   const nn::AttentionPlan plan = nn::parse_attention(*call.get("MECHANISM"));
   if (call.has("--list-weights")) return list_weights(call, plan);
   const std::string input = required(call, "--input"), output = required(call, "--output");
   const io::TensorMap tensors = load_input(input);
   refuse_strangers(tensors, input);
+  refuse_types(tensors, input);
   const c10::NoGradGuard no_grad;
   const io::TensorMap result = {{"out", attend_from(call, plan, tensors, input)}};
   // Not the inputs: what a masked key holds has no influence, NaN included.

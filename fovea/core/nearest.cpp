@@ -26,10 +26,11 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string nearest_name(std::string_view name, const std::vector<std::string>& candidates) {
-  // A long stranger is no misspelling, and comparing it would cost its square.
-  if (name.size() > 200) return {};
+  // A long stranger is no misspelling, and comparing it would cost its square. Of a short one a letter must
+  // stay.
+  if (name.empty() || name.size() > 200) return {};
   std::string best;
-  size_t best_distance = std::max<size_t>(2, name.size() / 3) + 1;
+  size_t best_distance = std::min(std::max<size_t>(2, name.size() / 3) + 1, name.size());
   for (const auto& candidate : candidates) {
     const size_t distance = edit_distance(name, candidate);
     if (distance < best_distance) {

@@ -29,7 +29,7 @@ at::Tensor isolated_scores(const at::Tensor& q, const at::Tensor& k, const at::T
   if (!any_nan(q) && !any_nan(k)) return additive_scores(q, k, w);
   const at::Tensor nan_q = at::isnan(q), nan_k = at::isnan(k);
   return additive_scores(q.masked_fill(nan_q, 0.0), k.masked_fill(nan_k, 0.0), w)
-      .masked_fill(nan_q.any(-1).unsqueeze(3).logical_or(nan_k.any(-1).unsqueeze(2)),
+      .masked_fill(nan_q.any(-1).unsqueeze(3).bitwise_or(nan_k.any(-1).unsqueeze(2)),
                    std::numeric_limits<double>::quiet_NaN());
 }
 

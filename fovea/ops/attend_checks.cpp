@@ -217,8 +217,9 @@ void check_ids(const char* where, const at::Tensor& ids, int64_t batch, int64_t 
         std::string(name) + " must be integers of shape (B, length) = " + describe_shape({batch, length}),
         describe(ids), "Give each position the number of its segment.");
   }
-  if (ids.is_meta() || ids.scalar_type() != at::kLong) return;
-  if (!ids.to(at::kInt).to(at::kLong).equal(ids)) {
+  if (ids.is_meta() || ids.scalar_type() == at::kInt) return;
+  const at::Tensor whole = ids.to(at::kLong);
+  if (!whole.to(at::kInt).to(at::kLong).equal(whole)) {
     throw usage_error(where, std::string(name) + " must fit into 32 bits", "larger numbers",
                       "Count the segments from 0.");
   }

@@ -21,7 +21,7 @@ namespace {
 // Hidden scores that are not finite as 0: times a gradient of 0 a step's slope there would still be NaN.
 at::Tensor hidden_finite(const at::Tensor& scores, const at::Tensor& allowed) {
   if (!allowed.defined() || all_finite(scores)) return scores;
-  return scores.masked_fill(allowed.logical_not(), 0.0);
+  return scores.masked_fill(allowed.bitwise_not(), 0.0);
 }
 
 // A score of -inf hides like a mask.
@@ -29,7 +29,7 @@ at::Tensor without_minus_infinity(const at::Tensor& allowed, const at::Tensor& s
   if (all_finite(scores)) return allowed;
   const at::Tensor seen = scores.detach() != -std::numeric_limits<double>::infinity();
   if (seen.all().item<bool>()) return allowed;
-  return allowed.defined() ? allowed.logical_and(seen) : seen;
+  return allowed.defined() ? allowed.bitwise_and(seen) : seen;
 }
 
 // What the values that are not finite add to those who may see them: infinity of one sign, or NaN.

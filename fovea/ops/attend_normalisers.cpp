@@ -86,7 +86,7 @@ at::Tensor threshold(const at::Tensor& thresholds, const at::Tensor& kept) {
 
 // Which scores exceed their row's threshold; all of a row with NaN, so that it stays NaN.
 at::Tensor exceed(const at::Tensor& scores, const at::Tensor& threshold) {
-  return (scores <= threshold).logical_not();
+  return (scores <= threshold).bitwise_not();
 }
 
 at::Tensor sparsemax_support(const at::Tensor& scores) {
@@ -232,14 +232,14 @@ at::Tensor normalise(const AttendNormaliser& normaliser, const at::Tensor& score
     return std::visit([&](const auto& by) { return weights_of(by, shown); }, normaliser);
   };
   if (!allowed.defined()) return weights(scores);
-  return weights(shown_scores(scores, allowed)).masked_fill(allowed.logical_not(), 0.0);
+  return weights(shown_scores(scores, allowed)).masked_fill(allowed.bitwise_not(), 0.0);
 }
 
 at::Tensor log_sum_exp(const AttendNormaliser& normaliser, const at::Tensor& scores,
                        const at::Tensor& allowed) {
   at::Tensor sums;
   if (allowed.defined()) {
-    const at::Tensor empty = allowed.expand(scores.sizes()).any(-1).logical_not();
+    const at::Tensor empty = allowed.expand(scores.sizes()).any(-1).bitwise_not();
     sums = at::logsumexp(shown_scores(scores, allowed), -1).masked_fill(empty, -kInfinity);
   } else {
     sums = at::logsumexp(scores, -1);

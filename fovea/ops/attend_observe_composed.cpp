@@ -33,7 +33,7 @@ at::Tensor weights_of(const at::Tensor& q, const at::Tensor& k, const AttendOpti
 std::pair<at::Tensor, at::Tensor> top_of(const at::Tensor& weights, int64_t count) {
   const auto [sorted, places] = at::sort(weights, /*stable=*/true, /*dim=*/3, /*descending=*/true);
   const at::Tensor top = sorted.slice(3, 0, count);
-  return {top, places.slice(3, 0, count).masked_fill((top > 0).logical_not(), -1)};
+  return {top, places.slice(3, 0, count).masked_fill((top > 0).bitwise_not(), -1)};
 }
 
 at::Tensor argmax_of(const at::Tensor& weights) {

@@ -25,7 +25,7 @@ template <class Function>
 at::Tensor of_finite_rows(const at::Tensor& t, const Function& of) {
   const at::Tensor rows = widened(t);
   if (!at::GradMode::is_enabled() || !t.requires_grad() || all_finite(rows)) return of(rows);
-  const at::Tensor spoilt = at::isfinite(rows).all(-1, /*keepdim=*/true).logical_not();
+  const at::Tensor spoilt = at::isfinite(rows).all(-1, /*keepdim=*/true).bitwise_not();
   return at::where(spoilt, of(rows.detach()), of(finite_part(rows)));
 }
 

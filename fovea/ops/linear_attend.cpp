@@ -74,17 +74,17 @@ at::Tensor pair_sums(const SummedOperands& o) {
       .reshape({o.batch(), o.q.size(1), n, size});
 }
 
-at::Tensor spoilt_rows(const at::Tensor& t) { return at::isfinite(t).all(-1, true).logical_not(); }
+at::Tensor spoilt_rows(const at::Tensor& t) { return at::isfinite(t).all(-1, true).bitwise_not(); }
 
 // (B, H, N, size): where a query sees a number that is not finite, of the first `size` numbers of values.
 at::Tensor spoilt_results(const SummedOperands& o, int64_t size) {
   const at::Tensor values = o.v.narrow(3, 0, size);
-  const at::Tensor keys = at::isfinite(values).logical_not().logical_or(spoilt_rows(o.k));
+  const at::Tensor keys = at::isfinite(values).bitwise_not().bitwise_or(spoilt_rows(o.k));
   const at::Tensor none = at::zeros({o.batch(), o.kv_heads(), 1, size}, keys.options());
   const at::Tensor up_to = at::cat({none, keys.cumsum(2) > 0}, 2);
   const at::Tensor last =
       (at::arange(o.queries(), keys.options().dtype(at::kLong)) + (o.shift + 1)).clamp(0, o.keys());
-  return with_heads(up_to.index_select(2, last), o.q.size(1)).logical_or(spoilt_rows(o.q));
+  return with_heads(up_to.index_select(2, last), o.q.size(1)).bitwise_or(spoilt_rows(o.q));
 }
 
 at::Tensor divided(const at::Tensor& sums, bool normalised) {
@@ -148,8 +148,8 @@ at::Tensor hidden_keys(const LinearAttendOptions& options, const at::Tensor& k) 
   if (options.key_mask) {
     at::Tensor mask = *options.key_mask;
     while (mask.dim() < 4) mask = mask.unsqueeze(0);
-    const at::Tensor masked = mask.transpose(2, 3).logical_not();
-    hidden = hidden.defined() ? hidden.logical_or(masked) : masked;
+    const at::Tensor masked = mask.transpose(2, 3).bitwise_not();
+    hidden = hidden.defined() ? hidden.bitwise_or(masked) : masked;
   }
   return hidden;
 }

@@ -22,13 +22,13 @@ at::Tensor seen_pairs(const at::Tensor& q, const at::Tensor& k, const LinearAtte
   at::Tensor seen = at::ones({n, m}, q.options().dtype(at::kBool).requires_grad(false));
   if (options.causal != CausalAlignment::none) seen = seen.tril(causal_shift(options.causal, n, m));
   const at::Tensor hidden = hidden_keys(options, k);
-  return hidden.defined() ? seen.logical_and(hidden.transpose(2, 3).logical_not()) : seen;
+  return hidden.defined() ? seen.bitwise_and(hidden.transpose(2, 3).bitwise_not()) : seen;
 }
 
 // A number that is not finite reaches the queries that see it, whatever its weight.
 at::Tensor sums_of_values(const at::Tensor& weights, const at::Tensor& values, const at::Tensor& seen) {
   if (all_finite(values)) return at::matmul(weights, values);
-  const at::Tensor spoilt = at::isfinite(values).logical_not().to(weights.scalar_type());
+  const at::Tensor spoilt = at::isfinite(values).bitwise_not().to(weights.scalar_type());
   const at::Tensor reached = at::matmul(seen.to(weights.scalar_type()).expand_as(weights), spoilt) > 0;
   return at::matmul(weights, finite_part(values))
       .masked_fill(reached, std::numeric_limits<double>::quiet_NaN());

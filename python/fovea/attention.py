@@ -1,5 +1,6 @@
 """`attend`: what PyTorch's scaled_dot_product_attention does, with more in the kernel; and its kin."""
 
+import numbers
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -11,12 +12,17 @@ import fovea.library  # noqa: F401 (registers torch.ops.fovea)
 from fovea.observations import Observation, asked_for
 
 _CAUSAL = {False: "none", True: "top_left", "bottom_right": "bottom_right"}
-# Options of several parts, and their names in the schema.
+_WHOLE = (numbers.Integral, torch.SymInt)
+_BOUND = (*_WHOLE, type(None))
+# Options of several parts: what to write, and the parts' names in the schema with their types.
 _PARTS = {
-    "window": ("window_left", "window_right"),
-    "segment_ids": ("query_segments", "key_segments"),
-    "block_mask": ("block_mask", "block_size"),
-    "relative_grid": ("grid_table", "grid_height", "grid_width"),
+    "window": ("(left, right), whole numbers or None", {"window_left": _BOUND, "window_right": _BOUND}),
+    "segment_ids": ("(of queries, of keys), tensors", {"query_segments": Tensor, "key_segments": Tensor}),
+    "block_mask": ("(a tensor, the size of a block)", {"block_mask": Tensor, "block_size": _WHOLE}),
+    "relative_grid": (
+        "(table, height, width)",
+        {"grid_table": Tensor, "grid_height": _WHOLE, "grid_width": _WHOLE},
+    ),
 }
 # Numbers, or one for each head.
 _PER_HEAD = ("cosine", "gaussian")
@@ -144,6 +150,15 @@ def attend_paged(
     )[0]
 
 
+def _parts_of(name, option, given):
+    """The arguments of the schema that an option of several parts stands for."""
+    wanted, parts = _PARTS[option]
+    if not isinstance(given, Sequence) or len(given) != len(parts) or not all(map(isinstance, given, parts.values())):
+        found = tuple(type(g).__name__ for g in given) if isinstance(given, Sequence) else type(given).__name__
+        raise ValueError(f"[{name}] {option} must be {wanted}; found {found}. Give all parts, or leave it out.")
+    return zip(parts, given)
+
+
 def _call(name, tensors, options):
     """The operator of that name, with Python's options as its schema has them."""
     for option in options:
@@ -158,9 +173,9 @@ def _call(name, tensors, options):
     # The operator takes no dropout without one: its backward under torch.compile runs the forward again.
     if arguments.get("dropout_p", 0.0) > 0.0 and arguments.get("seed") is None:
         arguments["seed"] = int(torch.randint(2**62, ()))
-    for option, parts in _PARTS.items():
+    for option in _PARTS:
         if (given := arguments.pop(option, None)) is not None:
-            arguments.update(zip(parts, given, strict=True))
+            arguments.update(_parts_of(name, option, given))
     for option in _PER_HEAD:
         if isinstance(number := arguments.get(option), (int, float)):
             arguments[option] = torch.tensor(float(number), dtype=torch.float64)

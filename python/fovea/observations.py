@@ -55,6 +55,10 @@ def asked_for(observe: Sequence[Observation]) -> tuple[list[str], dict]:
         if isinstance(wish, str):
             names.append(wish)
             continue
+        if not isinstance(wish, (TopK, Blocks, Rows)):
+            raise ValueError(
+                f"[attend] observe holds names, TopK, Blocks and Rows; found {wish!r}. help(fovea.attend) lists them."
+            )
         names.extend(wish.names)
         sizes.update(wish.sizes())
     if len(set(names)) < len(names):

@@ -56,9 +56,9 @@ TEST(Call, OtherDevicesAreRefused) {
 
 TEST(Call, EveryCommandHasHelpWithAnExample) {
   const std::vector<std::vector<std::string>> commands = {
-      {},          {"list"},       {"summary"}, {"train"},          {"train", "classify"}, {"eval"},
-      {"predict"}, {"explain"},    {"run"},     {"run", "model"},   {"run", "mechanism"},  {"report"},
-      {"doctor"},  {"completion"}, {"bench"},   {"bench", "attend"}};
+      {},          {"list"},       {"summary"}, {"train"},           {"train", "classify"},      {"eval"},
+      {"predict"}, {"explain"},    {"run"},     {"run", "model"},    {"run", "mechanism"},       {"report"},
+      {"doctor"},  {"completion"}, {"bench"},   {"bench", "attend"}, {"bench", "approximation"}, {"sweep"}};
   for (auto words : commands) {
     words.emplace_back("--help");
     const auto ended = run_fovea(words);

@@ -53,6 +53,11 @@ TEST(Run, MechanismOfLowRank) {
   const double e = std::exp(1.0);
   EXPECT_NEAR(read_tensors(out).at("out").values[0], e / (e + 1), 1e-6);
   EXPECT_EQ(run_fovea({"run", "mechanism", "additive", "--list-weights", "--heads", "100000"}).exit_code, 0);
+  EXPECT_EQ(
+      run_fovea({"run", "mechanism", "softmax", "--input", in, "--heads", "0", "--output", out}).exit_code,
+      2);
+  EXPECT_EQ(run_fovea({"run", "mechanism", "softmax:causal=true,", "--input", in, "--output", out}).exit_code,
+            2);
 }
 
 // One query over three keys of equal score, whose values tell how many are seen.

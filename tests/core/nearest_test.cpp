@@ -15,6 +15,8 @@ TEST(Nearest, FindsTheNearestName) {
 
 TEST(Nearest, SaysNothingAboutStrangers) {
   EXPECT_EQ(nearest_name("banana", kNames), "");
+  EXPECT_EQ(nearest_name("q", {"k", "v"}), "");
+  EXPECT_EQ(nearest_name("qx", {"kv", "qk"}), "qk");
   EXPECT_EQ(nearest_name(std::string(100000, 'x'), kNames), "");
   EXPECT_EQ(suggest_name("banana", kNames, "See fovea list."), "See fovea list.");
 }

@@ -218,6 +218,33 @@ TEST(AttendObserve, EqualWeightsKeepTheOrderOfTheKeys) {
   EXPECT_GE(got.entropy.min().item<double>(), 0.0);
 }
 
+// So many are kept in a heap.
+TEST(AttendObserve, ManyTopWeightsFallInTheOrderOfTheKeys) {
+  at::manual_seed(68);
+  const at::Tensor q = at::ones({1, 1, 40, 8}),
+                   k = at::randint(-9, 9, {1, 1, 700, 1}).expand({1, 1, 700, 8}) / 16;
+  AttendObservation wanted;
+  wanted.argmax = true;
+  wanted.rows = {0, 39};
+  for (const int64_t count : {65, 300, 700}) {
+    wanted.top_k = count;
+    for (const auto causal : {CausalAlignment::none, CausalAlignment::bottom_right}) {
+      AttendOptions options;
+      options.causal = causal;
+      const AttendObserved got = attend_observed(q, k, k, options, wanted).observed;
+      const auto [weights, keys] = at::sort(got.rows, /*stable=*/true, /*dim=*/3, /*descending=*/true);
+      const at::Tensor top = weights.slice(3, 0, count),
+                       of = keys.slice(3, 0, count).masked_fill(top == 0, -1);
+      for (int64_t row = 0; row < 2; ++row) {
+        const int64_t query = wanted.rows[static_cast<size_t>(row)];
+        EXPECT_TRUE(at::equal(got.top_weights[0][0][query], top[0][0][row])) << count;
+        EXPECT_TRUE(at::equal(got.top_keys[0][0][query], of[0][0][row])) << count;
+        EXPECT_TRUE(at::equal(got.argmax[0][0][query], of[0][0][row][0]));
+      }
+    }
+  }
+}
+
 TEST(AttendObserve, AQueryThatSeesNoKey) {
   at::manual_seed(66);
   const AttendCase c{2, 2, 2, 30, 20, 16, 16, at::kFloat, "contiguous", "none"};

@@ -45,6 +45,21 @@ class Errors(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "segments are of queries and of keys"):
             torch.ops.fovea.attend(q, k, v, key_segments=ids)
 
+    def test_options_of_several_parts(self):
+        q, k, v = random_operands(4, 6)
+        ids = torch.zeros(q.shape[0], 6, dtype=torch.int32)
+        self.refuses("window must be (left, right), whole numbers or None; found int", q, k, v, window=5)
+        self.refuses("found ('int', 'int', 'int')", q, k, v, window=(1, 2, 3))
+        self.refuses("found ('float', 'int')", q, k, v, window=(1.5, 2))
+        self.refuses("found ('Tensor', 'NoneType')", q, k, v, segment_ids=(ids, None))
+        self.refuses("block_mask must be", q, k, v, block_mask=(torch.ones(1, 1, 1, 1, dtype=torch.bool), 2.0))
+        self.refuses("observe holds names, TopK, Blocks and Rows; found 3", q, k, v, observe=[3])
+
+    def test_segments_beyond_32_bits(self):
+        q, k, v = random_operands(4, 4)
+        ids = torch.full((q.shape[0], 4), 2**31, dtype=torch.uint32)
+        self.refuses("must fit into 32 bits", q, k, v, segment_ids=(ids, ids))
+
     def test_tangents(self):
         q, k, v = (t.requires_grad_(False) for t in random_operands(4, 6))
         forward = torch.autograd.forward_ad

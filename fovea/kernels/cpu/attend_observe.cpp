@@ -92,6 +92,9 @@ class HeadObserver {
     if (!chosen_.empty()) copy_chosen(run);
   }
 
+  TopList top_of(int64_t place) const {
+    return {top_weights_.get() + place * kept_, top_keys_.get() + place * kept_, kept_};
+  }
   float* row(const Run& run, int64_t r) const { return walk_.scores() + r * run.columns(); }
 
   // Scores to weights; false: the query sees no key at all.
@@ -123,8 +126,7 @@ class HeadObserver {
     }
     if (args_.received) kernels_.add(column_sums_.get(), weights, columns);
     if (kept_) {
-      kernels_.top(weights, columns, run.begin,
-                   {top_weights_.get() + place * kept_, top_keys_.get() + place * kept_, kept_});
+      kernels_.top(weights, columns, run.begin, top_of(place));
     }
   }
 
@@ -177,6 +179,7 @@ class HeadObserver {
   void store_rows() const {
     const int64_t first = walk_.first();
     for (int64_t r = 0; r < walk_.rows(); ++r) {
+      if (kept_) top_of(r).sort();
       if (args_.entropy) args_.entropy[first + r] = entropy_[r] < 0.0f ? 0.0f : entropy_[r];
       if (args_.distance) args_.distance[first + r] = distance_[r];
       if (args_.argmax) args_.argmax[first + r] = top_keys_[r * kept_];

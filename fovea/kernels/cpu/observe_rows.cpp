@@ -12,20 +12,6 @@
 #include "fovea/mods/simd.h"
 
 namespace fovea::kernels {
-namespace {
-
-// The list has a place for it.
-void insert(const TopList& list, float weight, int64_t key) {
-  int64_t at = list.count - 1;
-  for (; at > 0 && list.weights[at - 1] < weight; --at) {
-    list.weights[at] = list.weights[at - 1];
-    list.keys[at] = list.keys[at - 1];
-  }
-  list.weights[at] = weight;
-  list.keys[at] = key;
-}
-
-}  // namespace
 
 // A bit for each number of a vector that is larger.
 namespace baseline {

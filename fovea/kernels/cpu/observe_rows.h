@@ -1,14 +1,9 @@
 #pragma once
 #include <cstdint>
 
-namespace fovea::kernels {
+#include "fovea/kernels/cpu/top_list.h"
 
-/// The largest weights of a row so far, falling, and their keys; at first 0 and -1.
-struct TopList {
-  float* weights;
-  int64_t* keys;
-  int64_t count;  // >= 1
-};
+namespace fovea::kernels {
 
 /// What one row of a tile is asked; columns are a multiple of 16.
 struct ObserveKernels {

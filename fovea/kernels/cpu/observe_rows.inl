@@ -45,14 +45,13 @@ INLINE float below_largest(const float* row, int32_t columns, int64_t count) {
 }
 
 KERNEL void top_row(const float* row, int32_t columns, int64_t first, const TopList& list) {
-  const bool full = list.weights[list.count - 1] > 0.0f;
-  float least = full ? list.weights[list.count - 1] : below_largest(row, columns, list.count);
+  float least = list.least() > 0.0f ? list.least() : below_largest(row, columns, list.count);
   for (int32_t c = 0; c < columns; c += FOVEA_LANES) {
     for (uint32_t larger = above(row + c, least); larger; larger &= larger - 1) {
       const int32_t key = c + std::countr_zero(larger);
       if (!(row[key] > least)) continue;
-      insert(list, row[key], first + key);
-      least = std::max(least, list.weights[list.count - 1]);
+      list.insert(row[key], first + key);
+      least = std::max(least, list.least());
     }
   }
 }

@@ -76,7 +76,7 @@ at::Tensor ExpireMemory::attend(const at::Tensor& q) const {
   const at::Tensor ago = queries - positions_;
   const at::Tensor m = ((spans_.unsqueeze(2) - ago) / ramp_ + 1.0).clamp_max(1.0);  // (B, 1, T, L)
   AttendOptions options;
-  options.mask = (m.detach() > 0).logical_and(ago >= 0);
+  options.mask = (m.detach() > 0).bitwise_and(ago >= 0);
   options.bias = at::log(at::where(*options.mask, m, 1.0));
   return fovea::attend(q, keys_, values_, options).out;
 }

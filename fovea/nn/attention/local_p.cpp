@@ -45,7 +45,7 @@ AttentionOutput LocalPAttention::run(const AttentionInput& input) {
   const at::Tensor near = distance.detach().abs() <= static_cast<double>(window_);
   const double sigma = static_cast<double>(window_) / 2.0;
   const at::Tensor gaussian = distance.square() / (-2.0 * sigma * sigma);
-  options.mask = options.mask ? options.mask->logical_and(near) : near;
+  options.mask = options.mask ? options.mask->bitwise_and(near) : near;
   options.lse = true;
   AttendOptions alone = options;
   alone.dropout_p = 0.0;

@@ -65,7 +65,7 @@ void MultiScaleDeformableAttentionImpl::check(const at::Tensor& query, const at:
                       "True where there is a value.");
   }
   const at::Tensor points = reference.detach();
-  if (!points.is_meta() && !points.ge(0).logical_and(points.le(1)).all().item<bool>()) {
+  if (!points.is_meta() && !points.ge(0).bitwise_and(points.le(1)).all().item<bool>()) {
     throw usage_error(kMultiScale, "references must lie in 0 ... 1", "one outside",
                       "They are parts of the map's width and height.");
   }
@@ -83,7 +83,7 @@ at::Tensor MultiScaleDeformableAttentionImpl::forward(const at::Tensor& query, c
                       "Give n_levels maps.");
   }
   at::Tensor values = value_proj->forward(input);
-  if (seen) values = values.masked_fill(seen->logical_not().unsqueeze(2), 0.0);
+  if (seen) values = values.masked_fill(seen->bitwise_not().unsqueeze(2), 0.0);
   const at::Tensor offsets = sampling_offsets->forward(query).unflatten(2, {heads, levels, points, 2}),
                    weights = at::softmax(
                                  attention_weights->forward(query).unflatten(2, {heads, levels * points}), -1)

@@ -22,7 +22,7 @@ AttendResult estimate(const at::Tensor& x, const at::Tensor& points, const at::T
                       describe(x) + ", " + describe(points) + ", " + describe(values), "Reshape them.");
   }
   options.similarity = Gaussian{};
-  if (leave_out) options.mask = at::eye(x.size(0), x.options().dtype(at::kBool)).logical_not();
+  if (leave_out) options.mask = at::eye(x.size(0), x.options().dtype(at::kBool)).bitwise_not();
   const auto one_head = [](const at::Tensor& t) { return t.unsqueeze(0).unsqueeze(0); };
   const at::Tensor scale = w.to(x.scalar_type());
   return attend(one_head(x * scale), one_head(points * scale), one_head(values), options);

@@ -25,10 +25,11 @@ NamedSettings split_name(const std::string& text) {
 
 Settings split_settings(const std::string& where, std::string text) {
   Settings settings;
-  while (!text.empty()) {
+  for (bool more = !text.empty(); more;) {
     const auto comma = text.find(',');
     const std::string part = text.substr(0, comma);
-    text = comma == std::string::npos ? "" : text.substr(comma + 1);
+    more = comma != std::string::npos;
+    if (more) text = text.substr(comma + 1);
     const auto equals = part.find('=');
     if (equals == std::string::npos || equals == 0) {
       throw usage_error(where, "options are written key=value,key=value", "'" + part + "'",

@@ -28,7 +28,7 @@ at::Tensor largest_finite(const at::Tensor& h) {
   constexpr double kNone = -std::numeric_limits<double>::infinity();
   if (h.size(2) == 0) return h.new_zeros({h.size(0), h.size(1), 1, 1});
   const auto finite = [](const at::Tensor& t, double other) {
-    return t.masked_fill(at::isfinite(t).logical_not(), other);
+    return t.masked_fill(at::isfinite(t).bitwise_not(), other);
   };
   return finite(finite(h.amax(-1, true), kNone).amax(2, true), 0.0);
 }
