@@ -11,7 +11,7 @@
 namespace fovea::explain {
 namespace {
 
-constexpr double kWidth = 440, kHeight = 250, kLeft = 48, kRight = 12, kTop = 34, kBottom = 42;
+constexpr double kWidth = 440, kHeight = 250, kLeft = 48, kRight = 12, kBottom = 42, kLegendRow = 18;
 constexpr size_t kMaxPoints = 400, kPalette = 6;
 
 struct Range {
@@ -46,16 +46,39 @@ std::vector<std::array<double, 2>> thin(const std::vector<std::array<double, 2>>
   return out;
 }
 
+// Where a series is named: the start of its dash and its line of the legend.
+struct LegendPlace {
+  double x;
+  int row;
+};
+
+double legend_width(const Series& series) { return 19 + 6.6 * static_cast<double>(series.name.size()) + 18; }
+
+std::vector<LegendPlace> legend_places(const LineChart& chart) {
+  std::vector<LegendPlace> places;
+  LegendPlace next{kLeft, 0};
+  for (const Series& series : chart.series) {
+    const double width = series.name.empty() ? 0 : legend_width(series);
+    if (next.x > kLeft && next.x + width - 18 > kWidth) next = {kLeft, next.row + 1};
+    places.push_back(next);
+    next.x += width;
+  }
+  return places;
+}
+
 struct Frame {
   Range x, y;
+  double top = 34;
   double px(double v) const { return kLeft + (v - x.low) / (x.high - x.low) * (kWidth - kLeft - kRight); }
   double py(double v) const {
-    return kHeight - kBottom - (v - y.low) / (y.high - y.low) * (kHeight - kTop - kBottom);
+    return kHeight - kBottom - (v - y.low) / (y.high - y.low) * (kHeight - top - kBottom);
   }
 };
 
 Frame frame_of(const LineChart& chart) {
   Frame frame;
+  const auto legend = legend_places(chart);
+  if (!legend.empty()) frame.top += kLegendRow * legend.back().row;
   for (const auto& series : chart.series) {
     for (const auto& p : thin(series.points)) {
       if (drawable(p)) frame.x.add(p[0]), frame.y.add(p[1]);
@@ -98,7 +121,7 @@ std::string axes(const LineChart& chart, const Frame& frame) {
   }
   const std::string middle = fmt::format(R"({} text-anchor="middle")", kMuted);
   out += text((kLeft + kWidth - kRight) / 2, kHeight - 8, middle, chart.x_label);
-  const double centre = (kTop + floor) / 2;
+  const double centre = (frame.top + floor) / 2;
   out += text(12, centre, fmt::format(R"svg({} transform="rotate(-90 12 {:.1f})")svg", middle, centre),
               chart.y_label);
   return out;
@@ -110,41 +133,60 @@ std::string colour(size_t index) {
   return fmt::format("var(--series-{},{})", index % kPalette + 1, kColours[index % kPalette]);
 }
 
+// Runs of points that can be drawn: a line each, a dot where a point stands alone.
 std::string line(const Series& series, const Frame& frame, size_t index) {
-  std::string path;
-  bool open = false;
-  size_t drawn = 0;
-  std::array<double, 2> last{0, 0};
+  std::vector<std::vector<std::array<double, 2>>> runs(1);
   for (const auto& p : thin(series.points)) {
-    if (!drawable(p)) {
-      open = false;
+    if (drawable(p)) {
+      runs.back().push_back({frame.px(p[0]), std::clamp(frame.py(p[1]), frame.top - 2, kHeight - kBottom)});
+    } else if (!runs.back().empty()) {
+      runs.emplace_back();
+    }
+  }
+  std::string path, dots;
+  for (const auto& run : runs) {
+    if (run.size() == 1) {
+      dots += fmt::format(R"(<circle cx="{:.1f}" cy="{:.1f}" r="3" fill="{}"/>)", run[0][0], run[0][1],
+                          colour(index));
       continue;
     }
-    last = {frame.px(p[0]), std::clamp(frame.py(p[1]), kTop - 2, kHeight - kBottom)};
-    path += fmt::format("{}{:.1f} {:.1f}", open ? "L" : "M", last[0], last[1]);
-    open = true;
-    ++drawn;
+    for (size_t i = 0; i < run.size(); ++i) {
+      path += fmt::format("{}{:.1f} {:.1f}", i == 0 ? "M" : "L", run[i][0], run[i][1]);
+    }
   }
-  // A path of one point draws nothing.
-  if (drawn == 1) {
-    return fmt::format(R"(<circle cx="{:.1f}" cy="{:.1f}" r="3" fill="{}"/>)", last[0], last[1],
-                       colour(index));
-  }
+  if (path.empty()) return dots;
   return fmt::format(R"(<path d="{}" fill="none" stroke="{}" stroke-width="1.8" stroke-linejoin="round"/>)",
-                     path, colour(index));
+                     path, colour(index)) +
+         dots;
 }
 
 std::string legend(const LineChart& chart) {
   std::string out;
-  double x = kLeft;
+  const auto places = legend_places(chart);
   for (size_t i = 0; i < chart.series.size(); ++i) {
     const std::string& name = chart.series[i].name;
     if (name.empty()) continue;
-    out += fmt::format(R"(<path d="M{:.1f} 20h14" stroke="{}" stroke-width="2.4"/>)", x, colour(i));
-    out += text(x + 19, 24, R"svg(fill="var(--ink,#223)" font-size="12")svg", name);
-    x += 19 + 6.6 * static_cast<double>(name.size()) + 18;
+    const double x = places[i].x, y = 20 + kLegendRow * places[i].row;
+    out += fmt::format(R"(<path d="M{:.1f} {:.1f}h14" stroke="{}" stroke-width="2.4"/>)", x, y, colour(i));
+    out += text(x + 19, y + 4, R"svg(fill="var(--ink,#223)" font-size="12")svg", name);
   }
   return out;
+}
+
+std::string drawing(const LineChart& chart) {
+  const Frame frame = frame_of(chart);
+  std::string out = axes(chart, frame);
+  for (size_t i = 0; i < chart.series.size(); ++i) out += line(chart.series[i], frame, i);
+  return out + legend(chart);
+}
+
+// Programs that draw files know colours alone: each variable gives way to its default.
+std::string plain_colours(std::string svg) {
+  for (size_t at = svg.find("var("); at != std::string::npos; at = svg.find("var(", at)) {
+    const size_t comma = svg.find(',', at), end = svg.find(')', at);
+    svg.replace(at, end + 1 - at, svg.substr(comma + 1, end - comma - 1));
+  }
+  return svg;
 }
 
 }  // namespace
@@ -168,13 +210,17 @@ std::vector<double> nice_ticks(double low, double high, int about) {
 }
 
 std::string line_chart_svg(const LineChart& chart) {
-  const Frame frame = frame_of(chart);
-  std::string out = fmt::format(
-      R"(<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}" font-family="inherit">)", kWidth,
-      kHeight, escape_html(chart.title));
-  out += axes(chart, frame);
-  for (size_t i = 0; i < chart.series.size(); ++i) out += line(chart.series[i], frame, i);
-  return out + legend(chart) + "</svg>";
+  return fmt::format(
+             R"(<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}" font-family="inherit">)",
+             kWidth, kHeight, escape_html(chart.title)) +
+         drawing(chart) + "</svg>";
+}
+
+std::string line_chart_file(const LineChart& chart) {
+  return fmt::format(
+             R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}" font-family="sans-serif"><title>{2}</title><rect width="{0}" height="{1}" fill="#fff"/>)",
+             kWidth, kHeight, escape_html(chart.title)) +
+         plain_colours(drawing(chart)) + "</svg>\n";
 }
 
 }  // namespace fovea::explain

@@ -81,6 +81,11 @@ void check_options(const ExplainerOptions& options) {
   require(options.batch_size >= 1, fmt::format("batch_size is at least 1; found {}.", options.batch_size));
 }
 
+// The length of `text` where it has none.
+size_t place_of(std::string_view text, char sign) {
+  return static_cast<size_t>(std::find(text.begin(), text.end(), sign) - text.begin());
+}
+
 }  // namespace
 
 Explanation Explainer::explain(models::ImageNetwork& network, const at::Tensor& image, int64_t target) const {
@@ -167,14 +172,14 @@ std::unique_ptr<Explainer> make_explainer(std::string_view name, const Explainer
 }
 
 std::unique_ptr<Explainer> make_explainer(std::string_view spec) {
-  const size_t colon = std::min(spec.find(':'), spec.size());
+  const size_t colon = place_of(spec, ':');
   const ExplainerEntry& entry = find_entry(spec.substr(0, colon));
   ExplainerOptions options;
   std::string_view rest = spec.substr(std::min(colon + 1, spec.size()));
   while (!rest.empty()) {
-    const size_t comma = std::min(rest.find(','), rest.size());
+    const size_t comma = place_of(rest, ',');
     const std::string_view pair = rest.substr(0, comma);
-    const size_t equals = std::min(pair.find('='), pair.size());
+    const size_t equals = place_of(pair, '=');
     const std::string_view key = pair.substr(0, equals);
     if (std::find(entry.options.begin(), entry.options.end(), key) == entry.options.end()) {
       const std::string otherwise = entry.options.empty()

@@ -252,13 +252,31 @@ TEST(Chart, BadPointsLeaveGapsAndTextIsEscaped) {
   const size_t line = svg.find("stroke-linejoin");
   const size_t path = svg.rfind("d=\"", line);
   const std::string d = svg.substr(path, svg.find('"', path + 3) - path);
-  EXPECT_EQ(std::count(d.begin(), d.end(), 'M'), 2) << d;
+  EXPECT_EQ(std::count(d.begin(), d.end(), 'M'), 1) << d;
+  EXPECT_NE(svg.find("<circle cx=\"48.0\""), std::string::npos) << "a point alone is a dot";
   // No point at all, one point, and very many.
   EXPECT_EQ(line_chart_svg({}).find("nan"), std::string::npos);
   EXPECT_NE(line_chart_svg({"", "", "", {{"", {{1, 5}}}}, {}, {}}).find("<circle"), std::string::npos);
   Series many{"m", {}};
   for (int i = 0; i < 100000; ++i) many.points.push_back({double(i), std::sin(i * 1e-3)});
   EXPECT_LT(line_chart_svg({"", "", "", {many}, {}, {}}).size(), 12000u);
+}
+
+TEST(Chart, LegendTakesTheRowsThatItNeeds) {
+  const std::vector<std::array<double, 2>> points{{0, 0}, {1, 1}};
+  LineChart chart{"", "", "", {{std::string(30, 'a'), points}, {std::string(30, 'b'), points}}, 0.0, 1.0};
+  const std::string svg = line_chart_svg(chart);
+  EXPECT_NE(svg.find("M48.0 20.0h14"), std::string::npos) << svg;
+  EXPECT_NE(svg.find("M48.0 38.0h14"), std::string::npos) << svg;
+  EXPECT_NE(svg.find("L428.0 52.0"), std::string::npos) << "the curve ends below the legend";
+}
+
+TEST(Chart, AFileOfItsOwnNeedsNoPage) {
+  const std::string svg = line_chart_file({"a & b", "x", "y", {{"train", {{0, 0}, {10, 1}}}}, {}, {}});
+  EXPECT_EQ(svg.find("var("), std::string::npos) << svg;
+  EXPECT_NE(svg.find("stroke=\"#2f6db5\""), std::string::npos) << svg;
+  EXPECT_EQ(svg.rfind("<svg xmlns=\"http://www.w3.org/2000/svg\" width=", 0), 0u);
+  EXPECT_NE(svg.find("<title>a &amp; b</title>"), std::string::npos);
 }
 
 TEST(ConfusionHtml, ShowsCountsSharesAndRecall) {
