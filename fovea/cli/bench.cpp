@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fovea/cli/bench_approximation.h"
 #include "fovea/cli/bench_cases.h"
 #include "fovea/cli/commands.h"
 #include "fovea/cli/console.h"
@@ -126,7 +127,7 @@ Command bench_command() {
   return {.name = "bench",
           .help = "time what this program computes with",
           .example = "fovea bench attend",
-          .commands = {bench_attend_command()}};
+          .commands = {bench_attend_command(), bench_approximation_command()}};
 }
 
 }  // namespace fovea::cli

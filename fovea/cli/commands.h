@@ -12,6 +12,7 @@ Command predict_command();
 Command explain_command();
 Command run_command();
 Command report_command();
+Command sweep_command();
 Command bench_command();
 Command doctor_command();
 Command completion_command();

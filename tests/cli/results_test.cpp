@@ -56,6 +56,24 @@ TEST(Bench, TimesTheAttentionKernel) {
                   .is_one_line_with({"--case", "full_fp32_fwd"}));
 }
 
+TEST(Bench, ErrorOfApproximations) {
+  const TemporaryFolder work;
+  const auto chart = work / "error.svg";
+  const std::string mechanism = "performer:features={budget},seed={seed}";
+  const auto ended = run_fovea({"bench", "approximation", "--length", "200", "--seeds", "2", "--mechanism",
+                                mechanism, "--output", chart.string(), "--json"});
+  ASSERT_EQ(ended.exit_code, 0) << ended.err;
+  const auto points = ended.json()["lines"][0]["points"];
+  ASSERT_EQ(points.size(), 4u);  // a budget is at most the length
+  EXPECT_LT(points[3]["error"], points[0]["error"]);
+  EXPECT_GT(points[0]["deviation"], 0);
+  EXPECT_GT(points[3]["share_of_exact"], points[0]["share_of_exact"]);
+  EXPECT_NE(read_text(chart).find("performer"), std::string::npos);
+  EXPECT_TRUE(
+      run_fovea({"bench", "approximation", "--mechanism", "performer"}).is_one_line_with({"{budget}"}));
+  EXPECT_TRUE(run_fovea({"bench", "approximation", "--image", "x.png"}).is_one_line_with({"--checkpoint"}));
+}
+
 // Everything that follows a training, once: a training costs more than a look at its results.
 TEST(Flow, TrainEvalPredictExplainReport) {
   // Spaces and letters beyond ASCII in every path.

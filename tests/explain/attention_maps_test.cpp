@@ -4,6 +4,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <tuple>
+
+#include "fovea/explain/attention_operands.h"
 #include "fovea/explain/explainer.h"
 #include "fovea/explain/grad_cam.h"
 #include "fovea/explain/rollout.h"
@@ -45,6 +48,23 @@ at::Tensor rollout_by_loops(const std::vector<at::Tensor>& weights, const std::s
     rolled = at::matmul(mixed, rolled);
   }
   return rolled;
+}
+
+// The weights of what is recorded are the network's own.
+TEST(AttentionOperandsTest, GiveTheNetworksWeights) {
+  const auto net = small_vit();
+  at::manual_seed(3);
+  const auto image = at::randn({2, 1, 16, 16});
+  const AttentionOperands operands = record_operands(*net, image);
+  net->eval();
+  const auto weights = weights_by_tap(*net, image);
+  ASSERT_EQ(operands.inputs.size(), weights.size());
+  EXPECT_EQ(operands.layers[1], "blocks.1.attn");
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const auto& [q, k] = std::tie(operands.inputs[i].q, operands.inputs[i].k);
+    const at::Tensor scores = at::matmul(q, k.transpose(2, 3)) / std::sqrt(static_cast<double>(q.size(3)));
+    EXPECT_LT(relative_error(at::softmax(scores, -1), weights[i]), 1e-5);
+  }
 }
 
 TEST(RolloutTest, EqualsItsFormula) {

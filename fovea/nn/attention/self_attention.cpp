@@ -21,7 +21,7 @@ SelfAttentionImpl::SelfAttentionImpl(const SelfAttentionOptions& options) : opti
   position = register_module("position", layer_position(options.position, {shape, options.grid}, *attention));
 }
 
-at::Tensor SelfAttentionImpl::forward(const at::Tensor& x) {
+AttentionInput SelfAttentionImpl::project(const at::Tensor& x) {
   const int64_t batch = x.size(0), length = x.size(1), heads = options_.num_heads;
   const auto parts = qkv->forward(x)
                          .reshape({batch, length, 3, heads, options_.dim / heads})
@@ -31,9 +31,14 @@ at::Tensor SelfAttentionImpl::forward(const at::Tensor& x) {
   input.q = parts[0], input.k = parts[1], input.v = parts[2];
   input.x = x;
   input.grid = options_.grid;
+  return input;
+}
+
+at::Tensor SelfAttentionImpl::forward(const at::Tensor& x) {
+  AttentionInput input = project(x);
   input.call.dropout_p = is_training() ? options_.attn_drop : 0.0;
   const at::Tensor heads_out = run_tapped(*this, std::move(input)).out;
-  const at::Tensor joined = heads_out.transpose(1, 2).reshape({batch, length, options_.dim});
+  const at::Tensor joined = heads_out.transpose(1, 2).reshape(x.sizes());
   at::Tensor out = proj_drop->forward(proj->forward(joined));
   tap(*this, x, out);
   return out;

@@ -34,6 +34,8 @@ class SelfAttentionImpl : public torch::nn::Module, public Costed, public SeesAl
  public:
   explicit SelfAttentionImpl(const SelfAttentionOptions& options);
   at::Tensor forward(const at::Tensor& x);
+  /// What the mechanism is given, before the position scheme acts.   q, k, v (B, heads, N, dim / heads)
+  AttentionInput project(const at::Tensor& x);
   /// The mechanism's.
   int64_t multiply_adds(const at::Tensor& input, const at::Tensor& output) const override;
   int64_t num_heads() const { return options_.num_heads; }

@@ -1,0 +1,204 @@
+#include "fovea/cli/bench_approximation.h"
+
+#include <ATen/Context.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/randn.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "fovea/cli/console.h"
+#include "fovea/cli/device.h"
+#include "fovea/core/error.h"
+#include "fovea/explain/attention_operands.h"
+#include "fovea/explain/charts.h"
+#include "fovea/io/file.h"
+#include "fovea/io/image.h"
+#include "fovea/nn/attention/approximation.h"
+#include "fovea/tasks/classify.h"
+
+namespace fovea::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+// A mechanism whose text has {budget} in it, and the numbers to put there.
+struct Line {
+  std::string text;
+  std::vector<int64_t> budgets;
+};
+
+const std::vector<Line> kLines = {
+    {"performer:features={budget},seed={seed}", {16, 32, 64, 128, 256, 512, 1024}},
+    {"performer:features={budget},orthogonal=false,seed={seed}", {16, 32, 64, 128, 256, 512, 1024}},
+    {"nystrom:landmarks={budget}", {8, 16, 32, 64, 128, 256}},
+    {"lsh:rounds={budget},chunk=16,buckets=32,seed={seed}", {1, 2, 4, 8, 16}},
+    {"bigbird:block_size=16,random={budget},seed={seed}", {0, 2, 4, 8, 16, 32}},
+    {"softmax:window={budget}", {8, 16, 32, 64, 128, 256, 512}}};
+const std::vector<int64_t> kBudgets = {16, 32, 64, 128, 256};
+
+std::vector<Line> lines_of(const Call& call) {
+  const auto texts = call.all("--mechanism");
+  if (texts.empty()) return kLines;
+  std::vector<Line> lines;
+  for (const auto& text : texts) {
+    if (text.find("{budget}") == std::string::npos) {
+      throw usage_error(call.command(), "a mechanism's text must have {budget} where its budget stands", text,
+                        "Write for example performer:features={budget}.");
+    }
+    lines.push_back({text, kBudgets});
+  }
+  return lines;
+}
+
+// What is attended, and words for it.
+struct Source {
+  nn::AttentionInput input;
+  std::string name;
+};
+
+Source random_source(const Call& call) {
+  const int64_t n = call.get_int("--length", 2).value_or(1024);
+  at::manual_seed(0);
+  nn::AttentionInput input;
+  input.q = at::randn({1, 4, n, 64}), input.k = at::randn({1, 4, n, 64}), input.v = at::randn({1, 4, n, 64});
+  return {input, fmt::format("random q, k, v: {} positions, 4 heads of 64", n)};
+}
+
+Source trained_source(const Call& call, const std::string& image) {
+  const tasks::Classifier classifier = tasks::load_classifier(*call.get("--checkpoint"));
+  const bool grey = classifier.preprocessing.channels == 1;
+  const io::Image pixels = io::read_image(image, {.color = grey ? io::ColorMode::grey : io::ColorMode::rgb});
+  const auto operands = explain::record_operands(*classifier.model, tasks::to_input(classifier, pixels));
+  const auto count = static_cast<int64_t>(operands.layers.size());
+  const int64_t layer = call.get_int("--layer", 0).value_or(count / 2);
+  if (layer >= count) {
+    throw usage_error(call.command(), fmt::format("the network has {} layers, counted from 0", count),
+                      fmt::format("--layer {}", layer), "Choose one of them.");
+  }
+  const auto& input = operands.inputs[static_cast<size_t>(layer)];
+  return {input, fmt::format("trained q, k, v of {}: {} positions, {} heads of {}",
+                             operands.layers[static_cast<size_t>(layer)], input.q.size(2), input.q.size(1),
+                             input.q.size(3))};
+}
+
+Source source_of(const Call& call) {
+  const auto image = call.get("--image");
+  if (image.has_value() != call.has("--checkpoint")) {
+    throw usage_error(call.command(),
+                      "--checkpoint and --image go together; found one of them. Give both, or "
+                      "neither for random numbers.");
+  }
+  return image ? trained_source(call, *image) : random_source(call);
+}
+
+ordered_json measure(const Line& line, const Source& source, int64_t seeds) {
+  ordered_json points = ordered_json::array();
+  for (const int64_t budget : line.budgets) {
+    if (budget > source.input.q.size(2)) break;
+    const auto found =
+        nn::approximation_error(nn::filled_in(line.text, "budget", budget), source.input, seeds);
+    points.push_back({{"budget", budget},
+                      {"error", found.mean},
+                      {"deviation", found.deviation},
+                      {"multiply_adds", found.multiply_adds},
+                      {"share_of_exact", static_cast<double>(found.multiply_adds) /
+                                             static_cast<double>(found.exact_multiply_adds)}});
+  }
+  return {{"mechanism", line.text}, {"points", points}};
+}
+
+// `performer:features={budget},seed={seed}` -> `performer`, and what else its text says.
+std::string short_name(std::string text) {
+  for (const char* part : {",seed={seed}", ",chunk=16,buckets=32"}) {
+    const auto at = text.find(part);
+    if (at != std::string::npos) text.erase(at, std::string(part).size());
+  }
+  const auto start = text.find(':'), end = text.find("{budget}");
+  if (start != std::string::npos && end != std::string::npos) text.erase(start, end + 8 - start);
+  return text;
+}
+
+std::string chart_of(const ordered_json& report) {
+  explain::LineChart chart;
+  chart.title = "Error of " + report["source"].get<std::string>();
+  chart.x_label = "products, as a share of exact attention's (log2)";
+  chart.y_label = "relative error";
+  chart.y_low = 0.0;
+  for (const auto& line : report["lines"]) {
+    explain::Series series{short_name(line["mechanism"].get<std::string>()), {}};
+    for (const auto& point : line["points"]) {
+      series.points.push_back(
+          {std::log2(point["share_of_exact"].get<double>()), point["error"].get<double>()});
+    }
+    std::sort(series.points.begin(), series.points.end());
+    chart.series.push_back(series);
+  }
+  return explain::line_chart_file(chart);
+}
+
+std::string table_of(const ordered_json& report) {
+  std::string text = report["source"].get<std::string>() + "\n";
+  text += fmt::format("{:<58} {:>7} {:>10} {:>10} {:>10}\n", "mechanism", "budget", "error", "deviation",
+                      "products");
+  for (const auto& line : report["lines"]) {
+    for (const auto& point : line["points"]) {
+      text +=
+          fmt::format("{:<58} {:>7} {:>10.4f} {:>10.4f} {:>9.1f}%\n", line["mechanism"].get<std::string>(),
+                      point["budget"].get<int64_t>(), point["error"].get<double>(),
+                      point["deviation"].get<double>(), 100.0 * point["share_of_exact"].get<double>());
+    }
+  }
+  return text;
+}
+
+int run_bench_approximation(const Call& call) {
+  apply_device_and_threads(call);
+  const std::vector<Line> lines = lines_of(call);
+  const int64_t seeds = call.get_int("--seeds", 1).value_or(5);
+  const Source source = source_of(call);
+  ordered_json report = {{"source", source.name}, {"seeds", seeds}, {"lines", ordered_json::array()}};
+  for (const Line& line : lines) report["lines"].push_back(measure(line, source, seeds));
+  if (const auto output = call.get("--output")) io::write_atomically(*output, chart_of(report));
+  if (call.has("--json")) {
+    print_json(report);
+  } else {
+    print(table_of(report));
+  }
+  return 0;
+}
+
+}  // namespace
+
+Command bench_approximation_command() {
+  return {
+      .name = "approximation",
+      .help = "error of approximate mechanisms against exact attention, over their budgets",
+      .example =
+          "fovea bench approximation --mechanism performer:features={budget},seed={seed} --output error.svg",
+      .arguments =
+          {{.name = "--mechanism",
+            .value = "NAME:key={budget}[,key=value,...]",
+            .help = "of `fovea list mechanisms`, repeatable (default: all approximate kinds); {seed} stands "
+                    "for the number of a run",
+            .repeated = true},
+           {.name = "--length", .value = "N", .help = "positions of random q, k, v (default: 1024)"},
+           {.name = "--checkpoint",
+            .value = "CHECKPOINT",
+            .help = "a trained network, whose q, k, v of --image are attended instead",
+            .completes = Completes::files},
+           {.name = "--image", .value = "FILE", .help = "see --checkpoint", .completes = Completes::files},
+           {.name = "--layer", .value = "N", .help = "of the checkpoint, from 0 (default: the middle one)"},
+           {.name = "--seeds", .value = "N", .help = "runs of what is random (default: 5)"},
+           {.name = "--output", .value = "FILE", .help = "an SVG chart", .completes = Completes::files},
+           threads_flag(),
+           device_flag(),
+           json_flag()},
+      .run = run_bench_approximation};
+}
+
+}  // namespace fovea::cli

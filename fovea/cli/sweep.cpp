@@ -1,0 +1,209 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "fovea/cli/child.h"
+#include "fovea/cli/classify_settings.h"
+#include "fovea/cli/commands.h"
+#include "fovea/cli/console.h"
+#include "fovea/cli/dry_run.h"
+#include "fovea/cli/run.h"
+#include "fovea/cli/settings.h"
+#include "fovea/cli/signals.h"
+#include "fovea/core/error.h"
+#include "fovea/core/stopwatch.h"
+#include "fovea/io/file.h"
+#include "fovea/nn/attention/registry.h"
+#include "fovea/tasks/classify.h"
+#include "fovea/train/log.h"
+
+namespace fovea::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+constexpr const char* kTable = "sweep.json";
+
+// The words of all runs: those of the call that are not the sweep's own.
+std::vector<std::string> shared_words(const Call& call) {
+  std::vector<std::string> words;
+  for (const Argument& flag : classify_flags()) {
+    if (flag.name == "--attention") continue;
+    for (const auto& value : call.all(flag.name)) words.insert(words.end(), {flag.name, value});
+  }
+  return words;
+}
+
+std::string folder_of(const std::string& mechanism) {
+  std::string name = mechanism;
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c) && c != '.' && c != '-'; },
+      '_');
+  return name;
+}
+
+std::vector<std::string> mechanisms_of(const Call& call) {
+  const auto chosen = call.all("--attention");
+  std::set<std::string> folders;
+  for (const auto& text : chosen) {
+    nn::parse_attention(text);
+    if (folders.insert(folder_of(text)).second) continue;
+    throw usage_error(call.command(), "each mechanism is given once", "'" + text + "' again",
+                      "Leave one out.");
+  }
+  return chosen.empty() ? names_of(nn::attention_entries()) : chosen;
+}
+
+// What was measured before, of the same settings.
+ordered_json begun(const Call& call, const fs::path& output, const std::vector<std::string>& words) {
+  const fs::path file = output / kTable;
+  ordered_json sweep = {{"arguments", words}, {"rows", ordered_json::array()}};
+  std::error_code ignored;
+  if (!fs::is_regular_file(file, ignored)) return sweep;
+  ordered_json found = ordered_json::parse(io::read_file(file), nullptr, /*allow_exceptions=*/false);
+  if (!found.is_object() || found.value("arguments", ordered_json()) != sweep["arguments"]) {
+    throw usage_error(call.command(), "a sweep goes on with the settings that it began with",
+                      file.string() + " with others", "Give those, or another --output.");
+  }
+  return found;
+}
+
+bool has_row(const ordered_json& sweep, const std::string& mechanism) {
+  const auto& rows = sweep["rows"];
+  return std::any_of(rows.begin(), rows.end(),
+                     [&](const auto& row) { return row["attention"] == mechanism; });
+}
+
+double milliseconds_a_step(const fs::path& run, int64_t batch) {
+  std::vector<double> found;
+  for (const auto& line : train::read_log(run / "metrics.jsonl")) {
+    const auto speed = line.find("samples_per_second");
+    if (speed != line.end() && speed->is_number()) {
+      found.push_back(1e3 * static_cast<double>(batch) / speed->get<double>());
+    }
+  }
+  return found.empty() ? 0.0 : median(found);
+}
+
+// nullopt: a signal stopped the training, which has saved what it has.
+std::optional<ordered_json> train_row(const fs::path& output, std::vector<std::string> words,
+                                      ordered_json row, int64_t batch) {
+  const std::string mechanism = row["attention"];
+  const fs::path run = output / folder_of(mechanism), result = run.string() + ".json";
+  words.insert(words.begin(), {"train", "classify"});
+  words.insert(words.end(),
+               {"--attention", mechanism, "--output", run.string(), "--resume", "auto", "--json"});
+  const ChildEnd end = run_child(words, result);
+  if (StopOnSignal::flag()) return std::nullopt;
+  if (end.exit_code != 0) {
+    row["failed"] = fmt::format("exit code {}", end.exit_code);
+    return row;
+  }
+  const json told = json::parse(io::read_file(result));
+  row["best_top1"] = told["best_top1"];
+  row["steps"] = told["step"];
+  row["ms_a_step"] = milliseconds_a_step(run, batch);
+  row["peak_bytes"] = end.peak_bytes;
+  row["seconds"] = told["seconds"];
+  return row;
+}
+
+// What the network is, or why it cannot be.
+ordered_json described(json config, const std::string& mechanism) {
+  ordered_json row = {{"attention", mechanism}};
+  config["model"]["attention"] = mechanism;
+  try {
+    const TrainingEstimate estimate = estimate_training(config);
+    row["parameters"] = estimate.parameters;
+    row["multiply_adds"] = estimate.multiply_adds;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::usage) throw;
+    row["refused"] = message_of(error);
+  }
+  return row;
+}
+
+std::string table_text(const ordered_json& sweep) {
+  std::string text =
+      "| mechanism | top-1 % | ms a step | peak MB | parameters | multiply-adds, M "
+      "|\n|---|---|---|---|---|---|\n";
+  for (const auto& row : sweep["rows"]) {
+    const std::string name = row["attention"];
+    const auto why = row.contains("refused") ? row["refused"] : row.value("failed", ordered_json());
+    if (!why.is_null()) {
+      text += fmt::format("| {} | {} | | | | |\n", name, one_line(why.get<std::string>()));
+      continue;
+    }
+    const auto top1 = row["best_top1"];
+    text += fmt::format("| {} | {} | {:.1f} | {:.0f} | {} | {:.1f} |\n", name,
+                        top1.is_null() ? "" : fmt::format("{:.2f}", top1.get<double>()),
+                        row["ms_a_step"].get<double>(), row["peak_bytes"].get<double>() / 1e6,
+                        row["parameters"].get<int64_t>(), row["multiply_adds"].get<double>() / 1e6);
+  }
+  return text;
+}
+
+int run_sweep(const Call& call) {
+  const fs::path output = required(call, "--output");
+  const auto mechanisms = mechanisms_of(call);
+  const auto words = shared_words(call);
+  const json config = tasks::resolve_classify(classify_settings(call));
+  make_folder(output);
+  ordered_json sweep = begun(call, output, words);
+  const StopOnSignal signals;
+  for (size_t i = 0; i < mechanisms.size(); ++i) {
+    if (has_row(sweep, mechanisms[i])) continue;
+    note(fmt::format("== {} of {}: {}", i + 1, mechanisms.size(), mechanisms[i]));
+    std::optional<ordered_json> row = described(config, mechanisms[i]);
+    if (!row->contains("refused")) row = train_row(output, words, *row, config["batch_size"]);
+    if (!row) {
+      note(fmt::format("stopped by a signal; what is done is saved. The same call goes on."));
+      return StopOnSignal::exit_code();
+    }
+    sweep["rows"].push_back(*row);
+    io::write_atomically(output / kTable, sweep.dump(1) + "\n");
+    io::write_atomically(output / "sweep.md", table_text(sweep));
+  }
+  if (call.has("--json")) {
+    print_json(sweep);
+  } else {
+    print(table_text(sweep));
+  }
+  return 0;
+}
+
+std::vector<Argument> sweep_arguments() {
+  std::vector<Argument> arguments = classify_flags();
+  for (Argument& argument : arguments) {
+    if (argument.name != "--attention") continue;
+    argument.repeated = true;
+    argument.help = "a mechanism of the table, repeatable (default: every one of fovea list mechanisms)";
+  }
+  arguments.push_back(
+      output_flag("folder of the table, sweep.json and sweep.md, and of a run a mechanism", true));
+  arguments.push_back(json_flag());
+  return arguments;
+}
+
+}  // namespace
+
+Command sweep_command() {
+  return {.name = "sweep",
+          .help = "train the same network with each attention mechanism; called again, it goes on",
+          .example =
+              "fovea sweep --model fashion_vit --data fashion_mnist --set data.limit=5000 --set epochs=3 "
+              "--attention softmax --attention performer --output runs/sweep",
+          .arguments = sweep_arguments(),
+          .run = run_sweep};
+}
+
+}  // namespace fovea::cli

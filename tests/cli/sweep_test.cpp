@@ -1,0 +1,86 @@
+// One network with several attention mechanisms.
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+#include "fixtures.h"
+
+namespace fovea::cli_test {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> sweep(const TemporaryFolder& work, const std::vector<std::string>& more) {
+  std::vector<std::string> words = {"sweep",
+                                    "--model",
+                                    "fashion_vit",
+                                    "--data",
+                                    "mnist:" + (work / "data").string(),
+                                    "--set",
+                                    "batch_size=8",
+                                    "--set",
+                                    "data.workers=0",
+                                    "--set",
+                                    "model.depth=1",
+                                    "--set",
+                                    "log_every=1",
+                                    "--seed",
+                                    "3",
+                                    "--output",
+                                    (work / "out").string()};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+TEST(Sweep, MakesATableAndGoesOn) {
+  const TemporaryFolder work;
+  write_idx(work / "data");
+  const std::vector<std::string> few = {"--set",   "max_steps=3", "--attention",
+                                        "softmax", "--attention", "lsh:chunk=4"};
+  const auto ended = run_fovea(sweep(work, few));
+  ASSERT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_NE(ended.out.find("| lsh:chunk=4 |"), std::string::npos) << ended.out;
+  EXPECT_EQ(read_text(work / "out/sweep.md"), ended.out);
+
+  auto more = few;
+  more.insert(more.end(), {"--attention", "linformer:length=2,rank=2", "--attention", "efficient", "--json"});
+  const auto again = run_fovea(sweep(work, more));
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(again.err.find("1 of 4"), std::string::npos) << "trained again: " << again.err;
+  const auto rows = again.json()["rows"];
+  ASSERT_EQ(rows.size(), 4u);
+  for (const size_t i : {0u, 1u, 3u}) {
+    EXPECT_EQ(rows[i]["steps"], 3) << rows[i];
+    EXPECT_GT(rows[i]["ms_a_step"], 0);
+    EXPECT_GT(rows[i]["peak_bytes"], 10 << 20);
+    EXPECT_GE(rows[i]["best_top1"], 0);
+  }
+  EXPECT_TRUE(rows[2].contains("refused") || rows[2].contains("failed")) << rows[2];
+
+  EXPECT_TRUE(
+      run_fovea(sweep(work, {"--set", "max_steps=4"})).is_one_line_with({"settings that it began with"}));
+  EXPECT_TRUE(run_fovea(sweep(work, {"--attention", "softmax", "--attention", "softmax"}))
+                  .is_one_line_with({"once"}));
+  EXPECT_TRUE(run_fovea(sweep(work, {"--attention", "softmix"})).is_one_line_with({"softmax"}));
+}
+
+// The child saves what it has; the same call goes on from there.
+TEST(Sweep, ASignalStopsTheTrainingToo) {
+  const TemporaryFolder work;
+  write_idx(work / "data");
+  const auto words = sweep(work, {"--set", "max_steps=100000", "--attention", "softmax"});
+  Running running(words);
+  const fs::path log = work / "out/softmax/metrics.jsonl";
+  std::error_code ignored;
+  ASSERT_TRUE(
+      running.wait_until([&] { return fs::exists(log, ignored) && fs::file_size(log, ignored) > 0; }));
+  running.send(SIGTERM);
+  const auto ended = running.wait();
+  EXPECT_EQ(ended.exit_code, 143) << ended.err;
+  EXPECT_NE(ended.err.find("stopped by a signal"), std::string::npos) << ended.err;
+  EXPECT_TRUE(fs::exists(work / "out/softmax/last"));
+  EXPECT_FALSE(fs::exists(work / "out/sweep.json"));
+}
+
+}  // namespace
+}  // namespace fovea::cli_test
