@@ -14,6 +14,7 @@
 #include "fovea/nn/attention/multi_head_attention.h"
 #include "fovea/nn/attention/performer.h"
 #include "fovea/nn/attention/registry.h"
+#include "tests/nn/gap.h"
 #include "tests/support/errors.h"
 
 namespace fovea::nn {
@@ -35,8 +36,6 @@ std::shared_ptr<Attention> built(const std::string& text, int64_t kv_heads = 2) 
   return attention;
 }
 
-double largest_gap(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
-
 constexpr const char* kCausalOnes[] = {"linear:causal=true", "performer:causal=true",
                                        "performer:kernel=relu,causal=true"};
 
@@ -51,9 +50,9 @@ TEST(KernelMap, StepsAreChunksAreTheMatrix) {
     const at::Tensor chunked = attention->forward(input).out;
     input.call.weights = true;
     const AttentionOutput matrix = attention->forward(input);
-    EXPECT_LT(largest_gap(chunked, matrix.out), 1e-12) << text;
-    EXPECT_LT(largest_gap(chunked, matrix.weights.matmul(input.v.repeat_interleave(2, 1))), 1e-12) << text;
-    EXPECT_LT(largest_gap(matrix.weights.sum(-1), at::ones({}, at::kDouble)), 1e-12) << text;
+    EXPECT_LT(gap(chunked, matrix.out), 1e-12) << text;
+    EXPECT_LT(gap(chunked, matrix.weights.matmul(input.v.repeat_interleave(2, 1))), 1e-12) << text;
+    EXPECT_LT(gap(matrix.weights.sum(-1), at::ones({}, at::kDouble)), 1e-12) << text;
     auto& steps = dynamic_cast<KernelMapAttention&>(*attention);
     for (const int64_t stride : {1, 7, 90}) {
       LinearState state;
@@ -62,7 +61,7 @@ TEST(KernelMap, StepsAreChunksAreTheMatrix) {
         const auto part = [&](const at::Tensor& t) { return t.slice(2, begin, begin + stride); };
         parts.push_back(steps.step(part(input.q), part(input.k), part(input.v), state));
       }
-      EXPECT_LT(largest_gap(at::cat(parts, 2), chunked), 1e-12) << text << " by " << stride;
+      EXPECT_LT(gap(at::cat(parts, 2), chunked), 1e-12) << text << " by " << stride;
     }
   }
 }
@@ -90,8 +89,8 @@ TEST(KernelMap, TheFutureChangesNothing) {
     for (const double bad : {kNan, std::numeric_limits<double>::infinity()}) {
       const auto found = early(bad, bad), of_value = early(0.5, bad);
       for (size_t i = 0; i < found.size(); ++i) {
-        EXPECT_LT(largest_gap(found[i], expected[i]), 1e-12) << text << ' ' << bad << ' ' << i;
-        EXPECT_LT(largest_gap(of_value[i], expected[i]), 1e-12) << text << ' ' << bad << ' ' << i;
+        EXPECT_LT(gap(found[i], expected[i]), 1e-12) << text << ' ' << bad << ' ' << i;
+        EXPECT_LT(gap(of_value[i], expected[i]), 1e-12) << text << ' ' << bad << ' ' << i;
       }
     }
   }
@@ -108,10 +107,10 @@ TEST(KernelMap, HidesKeysByMaskAsByLengths) {
     EXPECT_EQ(by_lengths[1].abs().max().item<double>(), 0.0) << text;
     input.call.key_lengths.reset();
     input.call.mask = (at::arange(kLength) < lengths.unsqueeze(1)).view({2, 1, 1, kLength});
-    EXPECT_LT(largest_gap(by_lengths, attention->forward(input).out), 1e-14) << text;
+    EXPECT_LT(gap(by_lengths, attention->forward(input).out), 1e-14) << text;
     input.call.weights = true;
     const AttentionOutput matrix = attention->forward(input);
-    EXPECT_LT(largest_gap(by_lengths, matrix.out), 1e-13) << text;
+    EXPECT_LT(gap(by_lengths, matrix.out), 1e-13) << text;
     EXPECT_EQ(matrix.weights.slice(3, 120).abs().max().item<double>(), 0.0) << text;
   }
 }
@@ -138,7 +137,7 @@ TEST(KernelMap, LinearKeepsSmallFeatures) {
   AttentionInput wide = input;
   for (at::Tensor* t : {&wide.q, &wide.k, &wide.v}) *t = t->to(at::kDouble);
   const auto attention = parse_attention("linear").build({4, 2, 4, 3});
-  EXPECT_LT(largest_gap(attention->forward(input).out.to(at::kDouble), attention->forward(wide).out), 1e-5);
+  EXPECT_LT(gap(attention->forward(input).out.to(at::kDouble), attention->forward(wide).out), 1e-5);
 }
 
 TEST(KernelMap, ComputesHalfTypesInFloat32) {
@@ -169,12 +168,12 @@ TEST(KernelMap, FeaturesAreSavedAndDrawnAnew) {
   const auto first = built("performer:seed=1"), second = built("performer:seed=2");
   auto& performer = dynamic_cast<PerformerAttention&>(*second);
   const at::Tensor before = second->forward(input).out;
-  EXPECT_GT(largest_gap(first->forward(input).out, before), 1e-3);
+  EXPECT_GT(gap(first->forward(input).out, before), 1e-3);
   performer.redraw(1);
   EXPECT_TRUE(first->forward(input).out.equal(second->forward(input).out));
   performer.redraw(5);
   const at::Tensor drawn = second->forward(input).out;
-  EXPECT_GT(largest_gap(drawn, before), 1e-3);
+  EXPECT_GT(gap(drawn, before), 1e-3);
   std::istringstream text(saved(*second));
   torch::serialize::InputArchive archive;
   archive.load_from(text);
