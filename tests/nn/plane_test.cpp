@@ -172,10 +172,13 @@ TEST(Plane, RefusesWhatDoesNotFit) {
   for (const char* text : {"channel", "double"}) {
     refuses(text, "causal order", [](auto& in) { in.call.causal = CausalAlignment::top_left; });
     refuses(text, "no masks", [](auto& in) { in.call.mask = at::ones({12, 12}, at::kBool); });
-    refuses(text, "(B) integers", [](auto& in) { in.call.key_lengths = at::ones({2}); });
-    refuses(text, "(B) integers", [](auto& in) { in.call.key_lengths = at::ones({3}, at::kLong); });
-    refuses(text, "no weights", [](auto& in) { in.call.weights = true; });
   }
+  for (const auto& [text, part] :
+       {std::pair("channel", "(B) integers"), std::pair("double", "integers of shape (B)")}) {
+    refuses(text, part, [](auto& in) { in.call.key_lengths = at::ones({2}); });
+    refuses(text, part, [](auto& in) { in.call.key_lengths = at::ones({3}, at::kLong); });
+  }
+  refuses("channel", "no weights", [](auto& in) { in.call.weights = true; });
   expect_error(ErrorKind::usage, {"[channel] channels of values"}, [] {
     parse_attention("channel").build({2, 2, 4, 6});
   });
