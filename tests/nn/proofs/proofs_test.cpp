@@ -46,7 +46,7 @@ class Proof : public testing::TestWithParam<ProofRow> {
 
   static void expect_formula(const Call& call) {
     at::manual_seed(call.queries * 1000 + call.keys);
-    Bench bench(GetParam(), GetParam().text, call);
+    Bench bench(GetParam(), GetParam().text_of(call.queries), call);
     expect_near(bench.run(), bench.define(), rounding(call.type), call.text());
   }
 };
@@ -80,7 +80,7 @@ TEST_P(Proof, EqualsItsFormula) {
 }
 
 TEST_P(Proof, NothingGivesNothing) {
-  Bench bench(GetParam(), GetParam().text, {0, 0});
+  Bench bench(GetParam(), GetParam().text_of(0), {0, 0});
   const Tensors results = bench.run();
   EXPECT_EQ(results[0].sizes(), (std::vector<int64_t>{kBatch, kHeads, 0, kSize}));
   for (const auto& t : results) EXPECT_TRUE(at::isfinite(t).all().item<bool>());
@@ -91,7 +91,7 @@ TEST_P(Proof, GradientsAreSlopes) {
   at::manual_seed(11);
   Call call{6, 6};
   call.causal = traits().causal_ok;
-  Bench bench(GetParam(), GetParam().text, call);
+  Bench bench(GetParam(), GetParam().text_of(call.queries), call);
   const Tensors at_point = bench.run();
   std::vector<at::Tensor*> places = {&bench.operands.q, &bench.operands.k, &bench.operands.v};
   if (bench.operands.x.defined()) places.push_back(&bench.operands.x);
@@ -139,7 +139,7 @@ TEST_P(Proof, HiddenKeysHaveNoInfluence) {
     at::manual_seed(13);
     Call call{34, 34};
     call.lengths = true, call.type = type;
-    Bench bench(GetParam(), GetParam().text, call);
+    Bench bench(GetParam(), GetParam().text_of(call.queries), call);
     const Tensors before = bench.run();
     for (at::Tensor* t : {&bench.operands.k, &bench.operands.v}) {
       t->select(0, 1).slice(1, 17).fill_(std::numeric_limits<double>::quiet_NaN());
@@ -257,7 +257,7 @@ TEST_P(Proof, MemoryGrowsAsItsCostSays) {
   std::vector<double> taken, said;
   const int64_t shortest = GetParam().memory_exponent > 1.0 ? 512 : GetParam().grid ? 16384 : 1024;
   for (const int64_t n : {shortest, 2 * shortest, 4 * shortest}) {
-    const std::string text = law && !GetParam().rows ? law->text(n) : GetParam().text;
+    const std::string text = law && !GetParam().rows ? law->text(n) : GetParam().text_of(n);
     const auto [bytes, cost] = bytes_of_call(GetParam(), text, n);
     taken.push_back(bytes), said.push_back(cost);
   }
