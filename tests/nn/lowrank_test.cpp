@@ -34,8 +34,10 @@ std::shared_ptr<Attention> built(const std::string& text) {
 // Padding changes nothing of what is before it, not even with NaN in it.
 TEST(LowRank, AnEntryIsWhatItIsWithoutPadding) {
   const std::vector<int64_t> lengths = {20, 7, 3};
-  for (const char* text : {"nystrom", "nystrom:landmarks=3", "nystrom:exact=true,conv_kernel_size=3",
-                           "linformer:length=32,rank=4", "lsh:chunk=32", "lsh:buckets=2,chunk=20,rounds=2"}) {
+  for (const char* text :
+       {"nystrom", "nystrom:landmarks=3", "nystrom:exact=true,conv_kernel_size=3",
+        "linformer:length=32,rank=4", "lsh:chunk=32", "lsh:buckets=2,chunk=20,rounds=2",
+        "hybrid:block=3,query_block=4,chosen=2", "hybrid:block=3,query_block=1,chosen=2,causal=true"}) {
     at::manual_seed(21);
     const auto attention = built(text);
     AttentionInput input = low_rank_input(20);
