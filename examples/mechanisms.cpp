@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fovea/core/error.h"
+#include "fovea/nn/attention/hybrid.h"
 #include "fovea/nn/attention/multi_scale_deformable.h"
 #include "fovea/nn/attention/registry.h"
 #include "fovea/nn/block/transformer.h"
@@ -86,6 +87,19 @@ bool hashed_and_reversible() {
   return x.grad().sizes().equals(x.sizes());
 }
 
+// To the blocks of keys that a coarse look found.
+bool coarse_to_fine() {
+  auto attention =
+      fovea::nn::parse_attention("hybrid:block=64,query_block=64,chosen=8").build({4, 4, 16, 16});
+  fovea::nn::AttentionInput input;
+  input.q = input.k = input.v = at::randn({1, 4, 2000, 16});
+  input.call.causal = fovea::CausalAlignment::top_left;
+  const at::Tensor out = attention->forward(input).out;
+  const at::Tensor chosen =
+      dynamic_cast<fovea::nn::HybridAttention&>(*attention).chosen_blocks(input);  // (1, 4, 32, 32)
+  return out.sizes().equals({1, 4, 2000, 16}) && chosen.sizes().equals({1, 4, 32, 32});
+}
+
 // What does not fit is refused before any work.
 bool refused() {
   try {
@@ -102,7 +116,7 @@ bool refused() {
 }
 
 int main() {
-  const bool all[] = {alone(),           in_a_transformer(),      on_maps(), through_landmarks(),
-                      to_combinations(), hashed_and_reversible(), refused()};
+  const bool all[] = {alone(),           in_a_transformer(),      on_maps(),        through_landmarks(),
+                      to_combinations(), hashed_and_reversible(), coarse_to_fine(), refused()};
   return std::all_of(std::begin(all), std::end(all), [](bool one) { return one; }) ? 0 : 1;
 }

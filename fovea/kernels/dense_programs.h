@@ -29,11 +29,12 @@ struct DenseMask {
   int64_t queries, keys;
 };
 
-/// Bytes, 1 = the queries of a block row may attend to the keys of a block column; `size` positions a block.
-/// Source: BigBird (Zaheer et al. 2020), section 2; block-sparse transformers (Child et al. 2019), 5.5.
+/// Bytes, 1 = the queries of a block row, `rows` of them, may attend to the keys of a block column,
+/// `columns`. Source: BigBird (Zaheer et al. 2020), section 2; block-sparse transformers (Child et al.
+/// 2019), 5.5.
 struct BlockMask {
   Dense blocks;
-  int64_t queries, keys, size;
+  int64_t queries, keys, rows, columns;
 };
 
 /// s + bias[k - q + queries - 1], float32: a bias that depends on the distance alone; for transposed tiles it

@@ -109,7 +109,8 @@ FunctorList call_functors(const at::Tensor& q, const at::Tensor& k, const Attend
                                  static_cast<int32_t>(m))));
   }
   if (options.blocks) {
-    list.push_back(std::make_shared<BlockMaskFunctors>(options.blocks->mask, options.blocks->size, n, m));
+    const auto& [mask, size] = *options.blocks;
+    list.push_back(std::make_shared<BlockMaskFunctors>(mask, BlockSizes{size, size}, n, m));
   }
   if (options.mask) list.push_back(std::make_shared<DenseMaskFunctors>(*options.mask, n, m));
   return list;

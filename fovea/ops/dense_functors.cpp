@@ -77,16 +77,21 @@ DenseMaskFunctors::DenseMaskFunctors(const at::Tensor& mask, int64_t queries, in
   dense_ = {dense(values_), queries, keys};
 }
 
-BlockMaskFunctors::BlockMaskFunctors(const at::Tensor& blocks, int64_t size, int64_t queries, int64_t keys)
+BlockMaskFunctors::BlockMaskFunctors(const at::Tensor& blocks, BlockSizes size, int64_t queries, int64_t keys)
     : blocks_(blocks.contiguous()), dense_{} {
-  dense_ = {
-      {nullptr, stride_or_0(blocks_, 0), stride_or_0(blocks_, 1), blocks_.stride(2), 1}, queries, keys, size};
+  dense_ = {{nullptr, stride_or_0(blocks_, 0), stride_or_0(blocks_, 1), blocks_.stride(2), 1},
+            queries,
+            keys,
+            size.queries,
+            size.keys};
   if (!blocks_.is_meta()) dense_.blocks.data = blocks_.const_data_ptr();
 }
 
 at::Tensor BlockMaskFunctors::allowed(const TensorAt& at) const {
-  const auto of = [&](const at::Tensor& position) { return position.flatten().div(dense_.size, "floor"); };
-  return blocks_.index_select(2, of(at.q)).index_select(3, of(at.k));
+  const auto of = [](const at::Tensor& position, int64_t size) {
+    return position.flatten().div(size, "floor");
+  };
+  return blocks_.index_select(2, of(at.q, dense_.rows)).index_select(3, of(at.k, dense_.columns));
 }
 
 DiagonalBiasFunctors::DiagonalBiasFunctors(const at::Tensor& diagonals, int64_t queries, int64_t keys,

@@ -40,10 +40,15 @@ class DenseMaskFunctors : public AttendFunctors {
   kernels::DenseMask dense_;
 };
 
-/// Pairs whose block is true; see AttendBlocks.
+/// Positions in a block.
+struct BlockSizes {
+  int64_t queries, keys;
+};
+
+/// Pairs whose block is true, (B|1, H|1, ceil(N / size.queries), ceil(M / size.keys)); see AttendBlocks.
 class BlockMaskFunctors : public AttendFunctors {
  public:
-  BlockMaskFunctors(const at::Tensor& blocks, int64_t size, int64_t queries, int64_t keys);
+  BlockMaskFunctors(const at::Tensor& blocks, BlockSizes size, int64_t queries, int64_t keys);
   TileProgram program() const override { return kernels::block_mask_program(dense_); }
   at::Tensor allowed(const TensorAt& at) const override;
 

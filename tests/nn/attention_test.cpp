@@ -14,6 +14,7 @@
 #include "fovea/nn/attention/registry.h"
 #include "fovea/nn/attention/self_attention.h"
 #include "fovea/nn/meta_device.h"
+#include "tests/nn/gap.h"
 #include "tests/support/errors.h"
 
 namespace fovea::nn {
@@ -29,8 +30,6 @@ at::Tensor run(const std::string& text, const Qkv& t) {
   input.q = t.q, input.k = t.k, input.v = t.v;
   return parse_attention(text).build({4, 4, 8, 8})->forward(input).out;
 }
-
-double difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
 
 using Pairs = std::function<at::Tensor(const at::Tensor& i, const at::Tensor& j)>;
 
@@ -61,7 +60,7 @@ TEST(Attention, HidesWhatItsFormulaSays) {
   for (const auto& [text, allowed] : cases) {
     AttendOptions options;
     options.mask = allowed(at::arange(20).unsqueeze(1), at::arange(30));
-    EXPECT_LT(difference(run(text, t), attend(t.q, t.k, t.v, options).out), 1e-14) << text;
+    EXPECT_LT(gap(run(text, t), attend(t.q, t.k, t.v, options).out), 1e-14) << text;
   }
 }
 
@@ -71,7 +70,7 @@ TEST(Attention, ScoresAndNormalisesAsItSays) {
   const auto expect = [&](const std::string& text, const std::function<void(AttendOptions&)>& ask) {
     AttendOptions options;
     ask(options);
-    EXPECT_LT(difference(run(text, t), attend(t.q, t.k, t.v, options).out), 1e-7) << text;
+    EXPECT_LT(gap(run(text, t), attend(t.q, t.k, t.v, options).out), 1e-7) << text;
   };
   expect("softmax", [](AttendOptions&) {});
   expect("softmax:scale=-0.25", [](AttendOptions& o) { o.scale = -0.25; });
@@ -96,16 +95,16 @@ TEST(Attention, ExactLimits) {
   const Qkv t;
   const at::Tensor full = run("softmax", t), causal = run("softmax:causal=true", t);
   for (const char* text : {"local:window=29", "longformer:window=29", "longformer:window=0,global=30"}) {
-    EXPECT_LT(difference(run(text, t), full), 1e-14) << text;
+    EXPECT_LT(gap(run(text, t), full), 1e-14) << text;
   }
-  EXPECT_LT(difference(run("sparse_strided:stride=1", t), causal), 1e-14);
+  EXPECT_LT(gap(run("sparse_strided:stride=1", t), causal), 1e-14);
 }
 
 // Of the code that the paper came with, for 8 and 12 heads.
 TEST(Attention, AlibiSlopes) {
   const auto expect = [](int64_t heads, const std::vector<double>& exponents) {
     const at::Tensor expected = at::exp2(at::tensor(exponents)).to(at::kFloat);
-    EXPECT_LT(difference(alibi_slopes(heads), expected), 1e-7) << heads;
+    EXPECT_LT(gap(alibi_slopes(heads), expected), 1e-7) << heads;
   };
   expect(1, {-8});
   expect(8, {-1, -2, -3, -4, -5, -6, -7, -8});
@@ -264,7 +263,7 @@ TEST(Attention, RefusesWhatAMechanismCannot) {
 TEST(Attention, StartsAsTheScaledDotProduct) {
   at::manual_seed(8);
   Qkv t;
-  EXPECT_LT(difference(run("bilinear", t), run("softmax", t)), 1e-7);
+  EXPECT_LT(gap(run("bilinear", t), run("softmax", t)), 1e-7);
 }
 
 // Several sequences behind each other: each as it is by itself, heads in the second dimension.
@@ -279,7 +278,7 @@ TEST(Attention, RunsPackedSequences) {
     const at::Tensor packed = attention->forward(input).out;
     input.call.packed.reset();
     input.q = input.k = input.v = rows.slice(0, 4).transpose(0, 1).unsqueeze(0);
-    EXPECT_LT(difference(packed.slice(0, 4), attention->forward(input).out[0].transpose(0, 1)), 1e-6) << text;
+    EXPECT_LT(gap(packed.slice(0, 4), attention->forward(input).out[0].transpose(0, 1)), 1e-6) << text;
   }
 }
 
@@ -292,7 +291,7 @@ TEST(Attention, ObservesWhatItIsAsked) {
   for (const char* text : {"softmax", "local:window=2", "softmax_sink"}) {
     const auto result = parse_attention(text).build({2, 2, 4, 4, 8})->forward(input);
     const at::Tensor w = result.weights, entropy = -(w * w.clamp_min(1e-30).log()).sum(-1);
-    EXPECT_LT(difference(result.observed.entropy, entropy), 1e-5) << text;
+    EXPECT_LT(gap(result.observed.entropy, entropy), 1e-5) << text;
   }
 }
 
@@ -339,7 +338,7 @@ TEST(Attention, SelfAttentionRunsIt) {
   window.window = AttendWindow{2, 2};
   const at::Tensor joined =
       attend(parts[0], parts[1], parts[2], window).out.transpose(1, 2).reshape({2, 9, 12});
-  EXPECT_LT(difference(layer->forward(x), layer->proj->forward(joined)), 1e-14);
+  EXPECT_LT(gap(layer->forward(x), layer->proj->forward(joined)), 1e-14);
 }
 
 TEST(Attention, AdditiveSelfAttentionLearns) {

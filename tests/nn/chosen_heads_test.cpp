@@ -9,6 +9,7 @@
 #include "fovea/nn/attention/head_gate.h"
 #include "fovea/nn/attention/head_router.h"
 #include "fovea/nn/attention/registry.h"
+#include "tests/nn/gap.h"
 #include "tests/nn/range_inputs.h"
 
 // What mechanisms that choose heads draw, skip and penalise.
@@ -16,7 +17,7 @@
 namespace fovea::nn {
 namespace {
 
-using range::gap, range::kWide, range::made, range::rows_of, range::seconds_of;
+using range::kWide, range::made, range::rows_of, range::seconds_of;
 
 // Drawn gates: the part that is closed, open whole, and the mean, of the distribution function of the paper,
 //   P(g <= z) = sigmoid(beta (log(z') - log(1 - z')) - log_alpha), z' = (z - gamma) / (zeta - gamma).

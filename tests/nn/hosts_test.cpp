@@ -11,6 +11,7 @@
 #include "fovea/nn/block/transformer.h"
 #include "fovea/nn/meta_device.h"
 #include "fovea/nn/tap.h"
+#include "tests/nn/gap.h"
 #include "tests/support/errors.h"
 
 // Networks that hold an attention: equal to torch's with the same weights, and true to what they are told.
@@ -19,8 +20,6 @@ namespace fovea::nn {
 namespace {
 
 constexpr double kRounding = 1e-12;
-
-double apart(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
 
 // One case of scripts/parity_tests/hosts_golden.py.
 class Golden {
@@ -47,13 +46,13 @@ class Golden {
   }
 
   void expect_equal(torch::nn::Module& module, const at::Tensor& out) {
-    EXPECT_LT(apart(out, (*this)["out"]), kRounding) << name_;
+    EXPECT_LT(gap(out, (*this)["out"]), kRounding) << name_;
     (out * (*this)["seen"]).sum().backward();
     for (const auto& [key, tensor] : inputs_) {
-      EXPECT_LT(apart(tensor.grad(), (*this)["grad.in." + key]), kRounding) << name_ << ' ' << key;
+      EXPECT_LT(gap(tensor.grad(), (*this)["grad.in." + key]), kRounding) << name_ << ' ' << key;
     }
     for (const auto& item : module.named_parameters()) {
-      EXPECT_LT(apart(item.value().grad(), (*this)["grad.weight." + item.key()]), kRounding)
+      EXPECT_LT(gap(item.value().grad(), (*this)["grad.weight." + item.key()]), kRounding)
           << name_ << ' ' << item.key();
     }
   }
@@ -130,7 +129,7 @@ TEST(MultiHeadAttention, SharedHeadsEqualTheirCopies) {
     full->in_proj_bias.copy_(at::cat({parts[0], copies(parts[1]), copies(parts[2])}));
     full->out_proj->weight.copy_(shared->out_proj->weight);
     const at::Tensor x = at::randn({2, 7, 16}, at::kDouble);
-    EXPECT_LT(apart(shared->forward(x, x, x).out, full->forward(x, x, x).out), kRounding) << kv_heads;
+    EXPECT_LT(gap(shared->forward(x, x, x).out, full->forward(x, x, x).out), kRounding) << kv_heads;
   }
 }
 
@@ -142,7 +141,7 @@ TEST(MultiHeadAttention, HiddenRowsGiveWhatZeroProjectsTo) {
   AttentionCall call;
   call.key_lengths = at::tensor({5, 0});
   const at::Tensor out = layer->forward(x, x, x, call).out;
-  EXPECT_LT(apart(out[1], layer->out_proj->bias.expand({5, 8})), 1e-7);
+  EXPECT_LT(gap(out[1], layer->out_proj->bias.expand({5, 8})), 1e-7);
   EXPECT_TRUE(at::isfinite(out).all().item<bool>());
 }
 
@@ -236,9 +235,9 @@ TEST(Transformer, DropsOnlyInTraining) {
   options.dropout = 0.5;
   TransformerEncoder encoder(options, 1);
   const at::Tensor x = at::randn({1, 6, 8});
-  EXPECT_GT(apart(encoder->forward(x), encoder->forward(x)), 1e-3);
+  EXPECT_GT(gap(encoder->forward(x), encoder->forward(x)), 1e-3);
   encoder->eval();
-  EXPECT_EQ(apart(encoder->forward(x), encoder->forward(x)), 0.0);
+  EXPECT_EQ(gap(encoder->forward(x), encoder->forward(x)), 0.0);
 }
 
 TEST(Transformer, CountsOnTheMetaDevice) {

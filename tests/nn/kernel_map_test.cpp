@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/serialize/archive.h>
 
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "fovea/nn/attention/multi_head_attention.h"
 #include "fovea/nn/attention/performer.h"
 #include "fovea/nn/attention/registry.h"
+#include "tests/nn/gap.h"
 #include "tests/support/errors.h"
 
 namespace fovea::nn {
@@ -35,8 +37,6 @@ std::shared_ptr<Attention> built(const std::string& text, int64_t kv_heads = 2) 
   return attention;
 }
 
-double largest_gap(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
-
 constexpr const char* kCausalOnes[] = {"linear:causal=true", "performer:causal=true",
                                        "performer:kernel=relu,causal=true"};
 
@@ -51,9 +51,9 @@ TEST(KernelMap, StepsAreChunksAreTheMatrix) {
     const at::Tensor chunked = attention->forward(input).out;
     input.call.weights = true;
     const AttentionOutput matrix = attention->forward(input);
-    EXPECT_LT(largest_gap(chunked, matrix.out), 1e-12) << text;
-    EXPECT_LT(largest_gap(chunked, matrix.weights.matmul(input.v.repeat_interleave(2, 1))), 1e-12) << text;
-    EXPECT_LT(largest_gap(matrix.weights.sum(-1), at::ones({}, at::kDouble)), 1e-12) << text;
+    EXPECT_LT(gap(chunked, matrix.out), 1e-12) << text;
+    EXPECT_LT(gap(chunked, matrix.weights.matmul(input.v.repeat_interleave(2, 1))), 1e-12) << text;
+    EXPECT_LT(gap(matrix.weights.sum(-1), at::ones({}, at::kDouble)), 1e-12) << text;
     auto& steps = dynamic_cast<KernelMapAttention&>(*attention);
     for (const int64_t stride : {1, 7, 90}) {
       LinearState state;
@@ -62,7 +62,7 @@ TEST(KernelMap, StepsAreChunksAreTheMatrix) {
         const auto part = [&](const at::Tensor& t) { return t.slice(2, begin, begin + stride); };
         parts.push_back(steps.step(part(input.q), part(input.k), part(input.v), state));
       }
-      EXPECT_LT(largest_gap(at::cat(parts, 2), chunked), 1e-12) << text << " by " << stride;
+      EXPECT_LT(gap(at::cat(parts, 2), chunked), 1e-12) << text << " by " << stride;
     }
   }
 }
@@ -90,8 +90,8 @@ TEST(KernelMap, TheFutureChangesNothing) {
     for (const double bad : {kNan, std::numeric_limits<double>::infinity()}) {
       const auto found = early(bad, bad), of_value = early(0.5, bad);
       for (size_t i = 0; i < found.size(); ++i) {
-        EXPECT_LT(largest_gap(found[i], expected[i]), 1e-12) << text << ' ' << bad << ' ' << i;
-        EXPECT_LT(largest_gap(of_value[i], expected[i]), 1e-12) << text << ' ' << bad << ' ' << i;
+        EXPECT_LT(gap(found[i], expected[i]), 1e-12) << text << ' ' << bad << ' ' << i;
+        EXPECT_LT(gap(of_value[i], expected[i]), 1e-12) << text << ' ' << bad << ' ' << i;
       }
     }
   }
@@ -108,10 +108,10 @@ TEST(KernelMap, HidesKeysByMaskAsByLengths) {
     EXPECT_EQ(by_lengths[1].abs().max().item<double>(), 0.0) << text;
     input.call.key_lengths.reset();
     input.call.mask = (at::arange(kLength) < lengths.unsqueeze(1)).view({2, 1, 1, kLength});
-    EXPECT_LT(largest_gap(by_lengths, attention->forward(input).out), 1e-14) << text;
+    EXPECT_LT(gap(by_lengths, attention->forward(input).out), 1e-14) << text;
     input.call.weights = true;
     const AttentionOutput matrix = attention->forward(input);
-    EXPECT_LT(largest_gap(by_lengths, matrix.out), 1e-13) << text;
+    EXPECT_LT(gap(by_lengths, matrix.out), 1e-13) << text;
     EXPECT_EQ(matrix.weights.slice(3, 120).abs().max().item<double>(), 0.0) << text;
   }
 }
@@ -131,6 +131,73 @@ TEST(KernelMap, PerformerDoesNotOverflow) {
   }
 }
 
+// Logarithms of the paper's features, w_r . x / D^(1/4) - |x|^2 / (2 sqrt(D)), (B, H, T, R) in float64.
+at::Tensor log_features(const Attention& performer, const at::Tensor& x) {
+  const at::Tensor w = performer.named_buffers()["projection_matrix"].to(at::kDouble);
+  const double root = std::sqrt(static_cast<double>(x.size(3)));
+  return at::matmul(x, w.t()) / std::sqrt(root) - x.square().sum(-1, true) / (2 * root);
+}
+
+// What Performer gives, by logarithms alone: no size of them overflows.
+at::Tensor by_logarithms(const Attention& performer, const AttentionInput& input, bool causal) {
+  const at::Tensor pairs = at::logsumexp(
+      log_features(performer, input.q).unsqueeze(3) + log_features(performer, input.k).unsqueeze(2), {-1});
+  const at::Tensor later = at::ones({pairs.size(2), pairs.size(3)}, at::kBool).triu(1);
+  const at::Tensor seen = causal ? pairs.masked_fill(later, -std::numeric_limits<double>::infinity()) : pairs;
+  return seen.softmax(-1).matmul(input.v);
+}
+
+// (1, 2, T, 64), row t as long as lengths[t].
+at::Tensor rows_of_lengths(const std::vector<double>& lengths) {
+  const auto count = static_cast<int64_t>(lengths.size());
+  const at::Tensor rows = at::randn({1, 2, count, 64}, at::kDouble);
+  return (rows / rows.norm(2, -1, true) * at::tensor(lengths, at::kDouble).unsqueeze(1)).to(at::kFloat);
+}
+
+// Features of queries up to e^170, of keys about e^-156: float32 holds neither.
+TEST(KernelMap, PerformerKeepsItsDigitsAtAnySize) {
+  at::manual_seed(38);
+  const auto attention = parse_attention("performer:features=16").build({2, 2, 64, 3});
+  std::vector<double> lengths;
+  for (int t = 0; t < 40; ++t) lengths.push_back(t % 4 == 0 ? 200.0 : 0.1 * t);
+  AttentionInput input;
+  input.q = rows_of_lengths(lengths), input.k = rows_of_lengths(std::vector<double>(40, 50.0));
+  input.v = at::randn({1, 2, 40, 3});
+  const auto results = [&](at::ScalarType type) {
+    AttentionInput own = input;
+    for (at::Tensor* t : {&own.q, &own.k, &own.v}) *t = t->to(type, false, /*copy=*/true).requires_grad_();
+    const at::Tensor out =
+        type == at::kDouble ? by_logarithms(*attention, own, false) : attention->forward(own).out;
+    out.square().sum().backward();
+    return std::vector<at::Tensor>{out.detach(), own.q.grad(), own.k.grad(), own.v.grad()};
+  };
+  const auto found = results(at::kFloat), expected = results(at::kDouble);
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_LT(gap(found[i], expected[i]), 1e-3 * expected[i].abs().max().item<double>()) << i;
+  }
+}
+
+// Keys of which one e^150 times as large as another comes before it, and behind.
+TEST(KernelMap, PerformersStepsKeepTheirDigits) {
+  at::manual_seed(39);
+  const auto attention = parse_attention("performer:features=16,causal=true").build({2, 2, 64, 3});
+  auto& steps = dynamic_cast<KernelMapAttention&>(*attention);
+  for (const auto& lengths : {std::vector<double>{1, 1, 1, 50, 50, 50, 1, 1, 1},
+                              std::vector<double>{50, 50, 50, 1, 1, 1, 50, 50, 50}}) {
+    AttentionInput input, wide;
+    input.q = rows_of_lengths(std::vector<double>(9, 1.0)), input.k = rows_of_lengths(lengths);
+    input.v = at::randn({1, 2, 9, 3});
+    wide.q = input.q.to(at::kDouble), wide.k = input.k.to(at::kDouble), wide.v = input.v.to(at::kDouble);
+    const at::Tensor expected = by_logarithms(*attention, wide, true);
+    LinearState state;
+    for (int64_t t = 0; t < 9; ++t) {
+      const auto at_t = [&](const at::Tensor& rows) { return rows.narrow(2, t, 1); };
+      const at::Tensor out = steps.step(at_t(input.q), at_t(input.k), at_t(input.v), state);
+      EXPECT_LT(gap(out, at_t(expected)), 1e-4) << lengths[0] << ' ' << t;
+    }
+  }
+}
+
 // elu(x) + 1 has digits left where exp(x) has.
 TEST(KernelMap, LinearKeepsSmallFeatures) {
   AttentionInput input = kernel_map_input(2, at::kFloat);
@@ -138,7 +205,7 @@ TEST(KernelMap, LinearKeepsSmallFeatures) {
   AttentionInput wide = input;
   for (at::Tensor* t : {&wide.q, &wide.k, &wide.v}) *t = t->to(at::kDouble);
   const auto attention = parse_attention("linear").build({4, 2, 4, 3});
-  EXPECT_LT(largest_gap(attention->forward(input).out.to(at::kDouble), attention->forward(wide).out), 1e-5);
+  EXPECT_LT(gap(attention->forward(input).out.to(at::kDouble), attention->forward(wide).out), 1e-5);
 }
 
 TEST(KernelMap, ComputesHalfTypesInFloat32) {
@@ -169,12 +236,12 @@ TEST(KernelMap, FeaturesAreSavedAndDrawnAnew) {
   const auto first = built("performer:seed=1"), second = built("performer:seed=2");
   auto& performer = dynamic_cast<PerformerAttention&>(*second);
   const at::Tensor before = second->forward(input).out;
-  EXPECT_GT(largest_gap(first->forward(input).out, before), 1e-3);
+  EXPECT_GT(gap(first->forward(input).out, before), 1e-3);
   performer.redraw(1);
   EXPECT_TRUE(first->forward(input).out.equal(second->forward(input).out));
   performer.redraw(5);
   const at::Tensor drawn = second->forward(input).out;
-  EXPECT_GT(largest_gap(drawn, before), 1e-3);
+  EXPECT_GT(gap(drawn, before), 1e-3);
   std::istringstream text(saved(*second));
   torch::serialize::InputArchive archive;
   archive.load_from(text);

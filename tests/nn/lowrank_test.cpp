@@ -34,8 +34,10 @@ std::shared_ptr<Attention> built(const std::string& text) {
 // Padding changes nothing of what is before it, not even with NaN in it.
 TEST(LowRank, AnEntryIsWhatItIsWithoutPadding) {
   const std::vector<int64_t> lengths = {20, 7, 3};
-  for (const char* text : {"nystrom:landmarks=5", "nystrom:landmarks=5,exact=true,conv_kernel_size=3",
-                           "linformer:length=32,rank=4", "lsh:chunk=32", "lsh:buckets=2,chunk=20,rounds=2"}) {
+  for (const char* text :
+       {"nystrom", "nystrom:landmarks=3", "nystrom:exact=true,conv_kernel_size=3",
+        "linformer:length=32,rank=4", "lsh:chunk=32", "lsh:buckets=2,chunk=20,rounds=2",
+        "hybrid:block=3,query_block=4,chosen=2", "hybrid:block=3,query_block=1,chosen=2,causal=true"}) {
     at::manual_seed(21);
     const auto attention = built(text);
     AttentionInput input = low_rank_input(20);
@@ -63,7 +65,7 @@ TEST(LowRank, NystromOfFewPositionsIsSoftmax) {
   at::manual_seed(22);
   const AttentionInput input = low_rank_input(9);
   const at::Tensor softmax = built("softmax")->forward(input).out;
-  EXPECT_LT(largest(built("nystrom:landmarks=64,exact=true")->forward(input).out - softmax), 1e-10);
+  EXPECT_LT(largest(built("nystrom:exact=true")->forward(input).out - softmax), 1e-10);
 }
 
 // Steps converge on the pseudo-inverse.
@@ -127,6 +129,8 @@ TEST(LowRank, RefusesWhatDoesNotFit) {
   };
   const auto nothing = [](AttentionInput&) {};
   refuses("nystrom:landmarks=0", "landmarks must be a whole number from 1", nothing);
+  refuses("nystrom:landmarks=21",
+          "[nystrom] landmarks must be at most the positions of the sequence; found 21 of 20", nothing);
   refuses("nystrom:iterations=0", "iterations must be a whole number from 1", nothing);
   refuses("nystrom:conv_kernel_size=4", "conv_kernel_size must be odd, or 0; found 4", nothing);
   refuses("linformer:rank=9,length=8", "rank must be at most length; found 9 of 8", nothing);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fovea/nn/attention/registry.h"
+#include "tests/nn/gap.h"
 
 namespace fovea::nn {
 namespace {
@@ -27,8 +28,6 @@ std::shared_ptr<Attention> hashed(const std::string& options, const AttentionInp
 
 at::Tensor unit_rows(const at::Tensor& q) { return q / q.norm(2, -1, true); }
 
-double distance(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
-
 // In one chunk, or in one bucket of two chunks, which see each other.
 TEST(Lsh, OneBucketIsSharedAttentionWithoutSelf) {
   at::manual_seed(31);
@@ -40,7 +39,7 @@ TEST(Lsh, OneBucketIsSharedAttentionWithoutSelf) {
   for (const char* text : {"chunk=100", "chunk=1000,rounds=3", "chunk=50,rounds=1", "chunk=64,rounds=3"}) {
     const auto attention = hashed(text, input);
     dynamic_cast<LshAttention&>(*attention).rotations.zero_();
-    EXPECT_LT(distance(attention->forward(input).out, expected), 1e-12) << text;
+    EXPECT_LT(gap(attention->forward(input).out, expected), 1e-12) << text;
   }
 }
 
@@ -90,7 +89,7 @@ TEST(Lsh, HiddenQueriesAreHiddenKeys) {
     return found;
   };
   const auto before = run(0.5), after = run(std::numeric_limits<double>::quiet_NaN());
-  for (size_t i = 0; i < before.size(); ++i) EXPECT_LT(distance(before[i], after[i]), 1e-12) << i;
+  for (size_t i = 0; i < before.size(); ++i) EXPECT_LT(gap(before[i], after[i]), 1e-12) << i;
 }
 
 TEST(Lsh, IsAFunctionOfItsSeed) {
@@ -100,7 +99,7 @@ TEST(Lsh, IsAFunctionOfItsSeed) {
     return hashed(std::string("buckets=8,chunk=16,rounds=1,seed=") + seed, input)->forward(input).out;
   };
   EXPECT_TRUE(run("3").equal(run("3")));
-  EXPECT_GT(distance(run("3"), run("4")), 0.01);
+  EXPECT_GT(gap(run("3"), run("4")), 0.01);
 }
 
 // Keys are the queries of unit length: k is not read.

@@ -11,14 +11,13 @@
 #include "fovea/nn/block/augmented_conv.h"
 #include "fovea/nn/block/coatnet.h"
 #include "fovea/ops/bilinear_pool.h"
+#include "tests/nn/gap.h"
 #include "tests/support/errors.h"
 
 // Blocks and heads of networks of images.
 
 namespace fovea::nn {
 namespace {
-
-double gap_of(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
 
 at::Tensor random_map(int64_t channels, int64_t rows, int64_t columns) {
   return at::randn({2, channels, rows, columns}, at::kDouble);
@@ -37,17 +36,17 @@ TEST(BilinearPool, IsItsFormula) {
   }
   const at::Tensor roots = (products.sign() * products.abs().sqrt()).flatten(1);
   EXPECT_GT(products.abs().min().item<double>(), 1e-2);
-  EXPECT_LT(gap_of(found, roots / roots.norm(2, 1, true)), 1e-6);
-  EXPECT_LT(gap_of(found.norm(2, 1), at::ones({2})), 1e-6);
+  EXPECT_LT(gap(found, roots / roots.norm(2, 1, true)), 1e-6);
+  EXPECT_LT(gap(found.norm(2, 1), at::ones({2})), 1e-6);
   // Where eps counts: p = -eps, s = -sqrt(eps / 2), and s / sqrt(3/2 eps).
   const at::Tensor tiny = at::full({1, 1, 1, 1}, 1e-4, at::kDouble);
   EXPECT_NEAR(bilinear_pool(tiny, -tiny).item<double>(), -1.0 / std::sqrt(3.0), 1e-9);
   // Where things are does not matter, nor how many times they are there.
   const at::Tensor order = at::randperm(20);
   const auto moved = [&](const at::Tensor& t) { return t.flatten(2).index_select(2, order).view(t.sizes()); };
-  EXPECT_LT(gap_of(bilinear_pool(moved(a), moved(b)), found), 1e-12);
-  EXPECT_LT(gap_of(bilinear_pool(a.repeat({1, 1, 2, 1}), b.repeat({1, 1, 2, 1})), found), 1e-7);
-  EXPECT_LT(gap_of(bilinear_pool(a.to(at::kFloat), b.to(at::kFloat)), found), 1e-5);
+  EXPECT_LT(gap(bilinear_pool(moved(a), moved(b)), found), 1e-12);
+  EXPECT_LT(gap(bilinear_pool(a.repeat({1, 1, 2, 1}), b.repeat({1, 1, 2, 1})), found), 1e-7);
+  EXPECT_LT(gap(bilinear_pool(a.to(at::kFloat), b.to(at::kFloat)), found), 1e-5);
 }
 
 TEST(BilinearPool, GradientsAreSlopes) {
@@ -93,10 +92,10 @@ TEST(BilinearPooling, IsAHead) {
   at::manual_seed(3);
   BilinearPooling head(3, 2, 5);
   const at::Tensor a = random_map(3, 4, 4).to(at::kFloat), b = random_map(2, 4, 4).to(at::kFloat);
-  EXPECT_LT(gap_of(head->forward(a, b), head->fc->forward(bilinear_pool(a, b))), 1e-7);
+  EXPECT_LT(gap(head->forward(a, b), head->fc->forward(bilinear_pool(a, b))), 1e-7);
   EXPECT_EQ(head->multiply_adds(a, {}), 2 * 3 * 2 * 16);
   BilinearPooling own(3, 3, 5);
-  EXPECT_LT(gap_of(own->forward(a), own->forward(a, a)), 1e-7);
+  EXPECT_LT(gap(own->forward(a), own->forward(a, a)), 1e-7);
 }
 
 AttentionAugmentedConv2dOptions small_augmented() {
@@ -133,7 +132,7 @@ TEST(AttentionAugmentedConv2d, IsItsFormula) {
   const at::Tensor attended =
       at::conv2d(map.view({2, 4, 3, 4}), layer->attn_out->weight, layer->attn_out->bias);
   const at::Tensor convolved = at::conv2d(x, layer->conv_out->weight, layer->conv_out->bias, 1, 1);
-  EXPECT_LT(gap_of(layer->forward(x), at::cat({convolved, attended}, 1)), 1e-12);
+  EXPECT_LT(gap(layer->forward(x), at::cat({convolved, attended}, 1)), 1e-12);
 }
 
 TEST(AttentionAugmentedConv2d, RefusesWhatDoesNotFit) {
@@ -167,15 +166,14 @@ class TimmBlock {
     fill(block);
     at::Tensor x = number("x").clone().requires_grad_();
     const at::Tensor out = block.forward(x);
-    EXPECT_LT(gap_of(out, number("out")), 1e-12) << name_;
+    EXPECT_LT(gap(out, number("out")), 1e-12) << name_;
     (out * number("seen")).sum().backward();
-    EXPECT_LT(gap_of(x.grad(), number("grad.x")), 1e-11) << name_;
+    EXPECT_LT(gap(x.grad(), number("grad.x")), 1e-11) << name_;
     size_t count = 0;
     for (const auto& [key, tensor] : tensors()) count += key.starts_with(name_ + ".grad.") ? 1 : 0;
     EXPECT_EQ(block.named_parameters().size() + 1, count) << name_;
     for (const auto& item : block.named_parameters()) {
-      EXPECT_LT(gap_of(item.value().grad(), number("grad." + item.key())), 1e-11)
-          << name_ << ' ' << item.key();
+      EXPECT_LT(gap(item.value().grad(), number("grad." + item.key())), 1e-11) << name_ << ' ' << item.key();
     }
   }
 
@@ -231,7 +229,7 @@ TEST(CoAtNet, RelativeNumbersMoveWithThePlace) {
                                        layer->named_parameters()["qkv.bias"].narrow(0, 8, 4));
   const at::Tensor expected =
       at::conv2d(values, layer->named_parameters()["proj.weight"], layer->named_parameters()["proj.bias"]);
-  EXPECT_LT(gap_of(out.narrow(2, 0, 2).narrow(3, 0, 3), expected.narrow(2, 1, 2).narrow(3, 2, 3)), 1e-12);
+  EXPECT_LT(gap(out.narrow(2, 0, 2).narrow(3, 0, 3), expected.narrow(2, 1, 2).narrow(3, 2, 3)), 1e-12);
 }
 
 TEST(CoAtNet, RefusesWhatDoesNotFit) {

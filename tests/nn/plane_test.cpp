@@ -10,6 +10,7 @@
 #include "fovea/nn/attention/lines.h"
 #include "fovea/nn/attention/registry.h"
 #include "fovea/nn/attention/self_attention.h"
+#include "tests/nn/gap.h"
 #include "tests/support/errors.h"
 
 // Mechanisms of images beside the proofs that they share with all.
@@ -18,8 +19,6 @@ namespace fovea::nn {
 namespace {
 
 constexpr double kPlaneRounding = 1e-12;
-
-double largest_gap(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
 
 AttentionInput random_places(const GridPositions& grid, int64_t heads = 2) {
   const auto draw = [&] { return at::randn({2, heads, grid.length(), 4}, at::kDouble); };
@@ -45,10 +44,10 @@ TEST(Axial, OfOneLineIsSoftmax) {
                                     std::pair(GridPositions{12, 1, 0}, "axial:axes=rows")}) {
     const AttentionInput input = random_places(grid);
     const at::Tensor full = result_of("softmax", input).out;
-    EXPECT_LT(largest_gap(result_of("axial:axes=sequence", input).out, full), kPlaneRounding);
+    EXPECT_LT(gap(result_of("axial:axes=sequence", input).out, full), kPlaneRounding);
     // Along the other axis a place sees itself alone.
-    EXPECT_LT(largest_gap(result_of(other, input).out, input.v), kPlaneRounding);
-    EXPECT_LT(largest_gap(result_of("axial", input).out, full + input.v), kPlaneRounding);
+    EXPECT_LT(gap(result_of(other, input).out, input.v), kPlaneRounding);
+    EXPECT_LT(gap(result_of("axial", input).out, full + input.v), kPlaneRounding);
   }
 }
 
@@ -56,8 +55,7 @@ TEST(Axial, OfOneLineIsSoftmax) {
 TEST(Axial, OfTokensIsSoftmax) {
   at::manual_seed(2);
   const AttentionInput input = random_places({0, 0, 7});
-  EXPECT_LT(largest_gap(result_of("axial:axes=rows", input).out, result_of("softmax", input).out),
-            kPlaneRounding);
+  EXPECT_LT(gap(result_of("axial:axes=rows", input).out, result_of("softmax", input).out), kPlaneRounding);
 }
 
 // What broadcasts is as good as what is whole: mask, bias, segments, and all that at once with tokens.
@@ -70,17 +68,17 @@ TEST(Axial, TakesPairs) {
       const at::Tensor seen = at::rand({n}) < 0.7, keys = at::randn({2, 1, 1, n}, at::kDouble);
       input.call.mask = seen, input.call.bias = keys;
       same.call.mask = seen.expand({2, 2, n, n}), same.call.bias = keys.expand({2, 2, n, n}).contiguous();
-      EXPECT_LT(largest_gap(result_of(text, input).out, result_of(text, same).out), kPlaneRounding) << text;
+      EXPECT_LT(gap(result_of(text, input).out, result_of(text, same).out), kPlaneRounding) << text;
       // The scores of a key that is hidden from all do not count.
       same = input;
       same.call.mask.reset();
       same.call.bias = keys.masked_fill(seen.logical_not(), -1e300);
-      EXPECT_LT(largest_gap(result_of(text, input).out, result_of(text, same).out), kPlaneRounding) << text;
+      EXPECT_LT(gap(result_of(text, input).out, result_of(text, same).out), kPlaneRounding) << text;
       AttentionInput parts = random_places(grid), masked = parts;
       const at::Tensor ids = at::arange(n).remainder(2).expand({2, n});
       parts.call.segments = AttendSegments{ids, ids};
       masked.call.mask = (ids.unsqueeze(2) == ids.unsqueeze(1)).unsqueeze(1);
-      EXPECT_LT(largest_gap(result_of(text, parts).out, result_of(text, masked).out), kPlaneRounding) << text;
+      EXPECT_LT(gap(result_of(text, parts).out, result_of(text, masked).out), kPlaneRounding) << text;
     }
   }
 }
@@ -94,10 +92,10 @@ TEST(Axial, WeightsAreThoseOfItsResult) {
         input.call.weights = true;
         input.call.dropout_p = dropped, input.call.seed = 5;
         const AttentionOutput result = result_of(text, input);
-        EXPECT_LT(largest_gap(at::matmul(result.weights, input.v), result.out), kPlaneRounding) << text;
+        EXPECT_LT(gap(at::matmul(result.weights, input.v), result.out), kPlaneRounding) << text;
         const double each = std::string(text) == "axial" ? 2.0 : 1.0;
         if (dropped == 0.0) {
-          EXPECT_LT(largest_gap(result.weights.sum(-1), at::full({}, each)), kPlaneRounding) << text;
+          EXPECT_LT(gap(result.weights.sum(-1), at::full({}, each)), kPlaneRounding) << text;
         }
       }
     }
@@ -174,10 +172,13 @@ TEST(Plane, RefusesWhatDoesNotFit) {
   for (const char* text : {"channel", "double"}) {
     refuses(text, "causal order", [](auto& in) { in.call.causal = CausalAlignment::top_left; });
     refuses(text, "no masks", [](auto& in) { in.call.mask = at::ones({12, 12}, at::kBool); });
-    refuses(text, "(B) integers", [](auto& in) { in.call.key_lengths = at::ones({2}); });
-    refuses(text, "(B) integers", [](auto& in) { in.call.key_lengths = at::ones({3}, at::kLong); });
-    refuses(text, "no weights", [](auto& in) { in.call.weights = true; });
   }
+  for (const auto& [text, part] :
+       {std::pair("channel", "(B) integers"), std::pair("double", "integers of shape (B)")}) {
+    refuses(text, part, [](auto& in) { in.call.key_lengths = at::ones({2}); });
+    refuses(text, part, [](auto& in) { in.call.key_lengths = at::ones({3}, at::kLong); });
+  }
+  refuses("channel", "no weights", [](auto& in) { in.call.weights = true; });
   expect_error(ErrorKind::usage, {"[channel] channels of values"}, [] {
     parse_attention("channel").build({2, 2, 4, 6});
   });
@@ -222,9 +223,9 @@ class PlanePeer {
         .view_as(x);
   }
   void expect_equal(const at::Tensor& out, const at::Tensor& x) {
-    EXPECT_LT(largest_gap(out, number("out")), kPlaneRounding);
+    EXPECT_LT(gap(out, number("out")), kPlaneRounding);
     (out * number("seen")).sum().backward();
-    EXPECT_LT(largest_gap(x.grad(), number("grad.x")), kPlaneRounding);
+    EXPECT_LT(gap(x.grad(), number("grad.x")), kPlaneRounding);
   }
   const std::map<std::string, at::Tensor>& weights() const { return weights_; }
 
@@ -240,15 +241,14 @@ TEST(PlanePeers, AxialAttention) {
   for (const auto& [key, tensor] : sum.weights()) {
     // Both axes have this gradient together.
     const std::string other = "grad.columns." + key.substr(key.find('.') + 1);
-    EXPECT_LT(largest_gap(tensor.grad(), sum.number("grad." + key) + sum.number(other)), kPlaneRounding)
-        << key;
+    EXPECT_LT(gap(tensor.grad(), sum.number("grad." + key) + sum.number(other)), kPlaneRounding) << key;
   }
   PlanePeer steps("steps");
   x = steps.number("x").clone().requires_grad_();
   const at::Tensor columns = steps.attend_axes("axial:axes=columns", "columns", x, 1.0);
   steps.expect_equal(steps.attend_axes("axial:axes=rows", "rows", columns, 1.0), x);
   for (const auto& [key, tensor] : steps.weights()) {
-    EXPECT_LT(largest_gap(tensor.grad(), steps.number("grad." + key)), kPlaneRounding) << key;
+    EXPECT_LT(gap(tensor.grad(), steps.number("grad." + key)), kPlaneRounding) << key;
   }
 }
 

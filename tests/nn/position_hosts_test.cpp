@@ -11,6 +11,7 @@
 #include "fovea/nn/position/registry.h"
 #include "fovea/nn/position/sinusoidal.h"
 #include "fovea/nn/position/t5.h"
+#include "tests/nn/gap.h"
 #include "tests/support/errors.h"
 
 // Networks that hold a position scheme.
@@ -39,8 +40,6 @@ void share_weights(torch::nn::Module& from, torch::nn::Module& to) {
     if (auto* other = to.named_parameters().find(item.key())) other->copy_(item.value());
   }
 }
-
-double most_apart(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
 
 std::vector<std::string> keys_of_position(torch::nn::Module& module) {
   std::vector<std::string> keys;
@@ -75,7 +74,7 @@ TEST(PositionHosts, WithoutPositionsRowsAreASet) {
     auto encoder = placed_encoder(entry.name);
     for (const auto& key : keys_of_position(*encoder)) encoder->named_parameters()[key].normal_();
     const double moved =
-        most_apart(encoder->forward(x.index_select(1, order)), encoder->forward(x).index_select(1, order));
+        gap(encoder->forward(x.index_select(1, order)), encoder->forward(x).index_select(1, order));
     if (entry.name == "none") {
       EXPECT_LT(moved, 1e-13);
     } else {
@@ -94,15 +93,15 @@ TEST(PositionHosts, SchemesOfScoresAreThoseOfTheCall) {
   auto& scheme = dynamic_cast<T5Position&>(*t5->position);
   scheme.relative_attention_bias->weight.normal_();
   call.relative_table = scheme.relative_table(/*bidirectional=*/true);
-  EXPECT_LT(most_apart(t5->forward(x), plain->forward(x, call)), 1e-13);
+  EXPECT_LT(gap(t5->forward(x), plain->forward(x, call)), 1e-13);
   AttentionCall causal;
   causal.causal = CausalAlignment::top_left;
   const at::Tensor of_decoder = t5->forward(x, causal);
   causal.relative_table = scheme.relative_table(/*bidirectional=*/false);
-  EXPECT_LT(most_apart(of_decoder, plain->forward(x, causal)), 1e-13);
+  EXPECT_LT(gap(of_decoder, plain->forward(x, causal)), 1e-13);
   call.relative_table.reset();
   call.alibi_slopes = alibi_slopes(2);
-  EXPECT_LT(most_apart(alibi->forward(x), plain->forward(x, call)), 1e-13);
+  EXPECT_LT(gap(alibi->forward(x), plain->forward(x, call)), 1e-13);
 }
 
 TEST(PositionHosts, SchemesOfRowsActOnce) {
@@ -112,12 +111,12 @@ TEST(PositionHosts, SchemesOfRowsActOnce) {
   auto plain = placed_encoder("none"), sines = placed_encoder("sinusoidal"),
        peg = placed_encoder("conditional");
   share_weights(*plain, *sines), share_weights(*plain, *peg);
-  EXPECT_LT(most_apart(sines->forward(x), plain->forward(x + sinusoidal_positions(at::arange(6), 8))), 1e-13);
+  EXPECT_LT(gap(sines->forward(x), plain->forward(x + sinusoidal_positions(at::arange(6), 8))), 1e-13);
   const at::Tensor first = peg->layers[0]->forward(x);
-  EXPECT_LT(most_apart(peg->forward(x), peg->layers[1]->forward(peg->position->after(1, first))), 1e-13);
+  EXPECT_LT(gap(peg->forward(x), peg->layers[1]->forward(peg->position->after(1, first))), 1e-13);
   // A network of one layer has its positions too.
   auto one = placed_encoder("conditional", 1);
-  EXPECT_GT(most_apart(one->forward(x), one->layers[0]->forward(x)), 1e-3);
+  EXPECT_GT(gap(one->forward(x), one->layers[0]->forward(x)), 1e-3);
 }
 
 TEST(PositionHosts, DecodersPlaceTheirOwnRowsOnly) {
@@ -128,7 +127,7 @@ TEST(PositionHosts, DecodersPlaceTheirOwnRowsOnly) {
     TransformerDecoder decoder(placed(position), 2);
     decoder->to(at::kDouble);
     const at::Tensor turned = memory.flip(1);
-    EXPECT_LT(most_apart(decoder->forward(x, memory), decoder->forward(x, turned)), 1e-13) << position;
+    EXPECT_LT(gap(decoder->forward(x, memory), decoder->forward(x, turned)), 1e-13) << position;
   }
 }
 

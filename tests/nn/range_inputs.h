@@ -35,11 +35,6 @@ inline AttentionInput rows_of(int64_t batch, int64_t heads, int64_t length, int6
   return input;
 }
 
-/// The largest |a - b|, in float64.
-inline double gap(const at::Tensor& a, const at::Tensor& b) {
-  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
-}
-
 /// The best of a few, of this thread's processor time.
 inline double seconds_of(Attention& attention, const AttentionInput& input) {
   const torch::NoGradGuard no_grad;

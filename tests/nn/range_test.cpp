@@ -11,6 +11,7 @@
 #include "fovea/nn/attention/expire_span.h"
 #include "fovea/nn/attention/forgetting.h"
 #include "fovea/nn/attention/registry.h"
+#include "tests/nn/gap.h"
 #include "tests/nn/range_inputs.h"
 #include "tests/support/errors.h"
 
@@ -19,7 +20,7 @@
 namespace fovea::nn {
 namespace {
 
-using range::gap, range::kWide, range::made, range::rows_of, range::seconds_of;
+using range::kWide, range::made, range::rows_of, range::seconds_of;
 
 TEST(Forgetting, OfNothingIsSoftmax) {
   at::manual_seed(1);

@@ -136,7 +136,9 @@ TEST(DenseMasks, KnowEveryRectangle) {
   at::manual_seed(38);
   const at::Tensor coarse = at::rand({2, 1, 6, 7}) > 0.5;
   const at::Tensor pairs = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3).expand({2, 3, 48, 56});
-  expect_cover_is_true(BlockMaskFunctors(coarse, 8, 48, 56), pairs);
+  expect_cover_is_true(BlockMaskFunctors(coarse, {8, 8}, 48, 56), pairs);
+  const at::Tensor wide = coarse.repeat_interleave(3, 2).repeat_interleave(7, 3).expand({2, 3, 18, 49});
+  expect_cover_is_true(BlockMaskFunctors(coarse, {3, 7}, 17, 47), wide.slice(2, 0, 17).slice(3, 0, 47));
   expect_cover_is_true(DenseMaskFunctors(pairs, 48, 56), pairs);
   expect_cover_is_true(DenseMaskFunctors(pairs.slice(2, 0, 1), 48, 56),
                        pairs.slice(2, 0, 1).expand({2, 3, 48, 56}));

@@ -104,15 +104,15 @@ Cover cover_dense(const void* f, const TileRange& range) {
 
 const uint8_t* block_row(const BlockMask& mask, int64_t batch, int64_t head, int64_t query) {
   return static_cast<const uint8_t*>(mask.blocks.data) + batch * mask.blocks.batch + head * mask.blocks.head +
-         query / mask.size * mask.blocks.row;
+         query / mask.rows * mask.blocks.row;
 }
 
 Cover cover_blocks(const void* f, const TileRange& range) {
   const auto& mask = *static_cast<const BlockMask*>(f);
-  const int64_t rows = (range.q1 - 1) / mask.size - range.q0 / mask.size + 1,
-                columns = (range.k1 - 1) / mask.size - range.k0 / mask.size + 1;
-  return cover_of(block_row(mask, range.batch, range.head, range.q0) + range.k0 / mask.size, mask.blocks.row,
-                  rows, columns);
+  const int64_t rows = (range.q1 - 1) / mask.rows - range.q0 / mask.rows + 1,
+                columns = (range.k1 - 1) / mask.columns - range.k0 / mask.columns + 1;
+  return cover_of(block_row(mask, range.batch, range.head, range.q0) + range.k0 / mask.columns,
+                  mask.blocks.row, rows, columns);
 }
 
 template <bool kTransposed>
@@ -120,13 +120,14 @@ void mask_blocks(const void* f, const ScoreTile& t) {
   const auto& mask = *static_cast<const BlockMask*>(f);
   const int64_t row0 = kTransposed ? t.k0 : t.q0, column0 = kTransposed ? t.q0 : t.k0;
   const int64_t columns = kTransposed ? queries_inside(t, mask.queries) : keys_inside(t, mask.keys);
+  const int64_t size = kTransposed ? mask.rows : mask.columns;
   for (int64_t r = 0; r < t.rows; ++r) {
     float* scores = t.scores + r * t.stride;
     for (int64_t c = 0; c < columns;) {
-      const int64_t block_end = ((column0 + c) / mask.size + 1) * mask.size - column0;
+      const int64_t block_end = ((column0 + c) / size + 1) * size - column0;
       const int64_t end = std::min(block_end, columns);
       const int64_t query = kTransposed ? column0 + c : row0 + r, key = kTransposed ? row0 + r : column0 + c;
-      const bool seen = block_row(mask, t.batch, t.head, query)[key / mask.size] != 0;
+      const bool seen = block_row(mask, t.batch, t.head, query)[key / mask.columns] != 0;
       if (!seen) std::fill(scores + c, scores + end, -kInfinity);
       c = end;
     }

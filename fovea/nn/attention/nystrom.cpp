@@ -14,6 +14,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,9 @@
 
 namespace fovea::nn {
 namespace {
+
+// As in the paper's experiments, and transformers' default.
+constexpr int64_t kLandmarks = 64;
 
 // Means of `count` segments of rows (..., T, D), count <= T; the last T modulo count have a row more.
 at::Tensor segment_means(const at::Tensor& rows, int64_t count) {
@@ -63,10 +67,14 @@ NystromAttention::NystromAttention(AttentionKind kind, const AttentionShape& sha
                                             .bias(false)));
 }
 
+int64_t NystromAttention::landmark_count(int64_t length) const {
+  return std::min(options_.landmarks.value_or(kLandmarks), length);
+}
+
 // (B, heads, landmarks, D); 0 beyond the landmarks of an entry.
 at::Tensor NystromAttention::landmarks(const at::Tensor& rows,
                                        const std::optional<at::Tensor>& lengths) const {
-  const int64_t most = std::min(options_.landmarks, rows.size(2));
+  const int64_t most = landmark_count(rows.size(2));
   if (!lengths) return segment_means(rows, most);
   std::vector<at::Tensor> entries;
   for (int64_t b = 0; b < rows.size(0); ++b) {
@@ -109,6 +117,11 @@ at::Tensor NystromAttention::convolved(const at::Tensor& v, const std::optional<
 AttentionOutput NystromAttention::run(const AttentionInput& input) {
   const at::Tensor &q = input.q, &k = input.k, &v = input.v;
   if (q.numel() == 0) return {attend(q, k, v).out, {}, {}};
+  if (options_.landmarks && *options_.landmarks > q.size(2)) {
+    refuse("landmarks must be at most the positions of the sequence",
+           std::to_string(*options_.landmarks) + " of " + std::to_string(q.size(2)),
+           "Left out, they are never too many.");
+  }
   const auto lengths = key_counts(mechanism(), input);
   const at::Tensor queries = landmarks(q, lengths), keys = with_heads(landmarks(k, lengths), shape().heads);
   AttendOptions over_keys, over_landmarks;
@@ -127,7 +140,7 @@ AttentionOutput NystromAttention::run(const AttentionInput& input) {
 }
 
 AttentionCost NystromAttention::cost(int64_t n, int64_t m, int64_t d) const {
-  const int64_t count = std::min(options_.landmarks, n), square = count * count;
+  const int64_t count = landmark_count(n), square = count * count;
   AttentionCost cost;
   cost.multiply_adds = 2 * (n + m) * count * d + 3 * square * d + n * d * options_.conv_kernel_size;
   if (!options_.exact) cost.multiply_adds += 4 * options_.iterations * square * count;

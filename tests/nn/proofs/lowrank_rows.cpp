@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
@@ -55,17 +56,27 @@ at::Tensor nystrom(const Operands& o, int64_t landmarks, int steps) {
   return at::stack(entries);
 }
 
+// With so many landmarks, or one for each of fewer positions.
+std::function<std::string(int64_t)> with_landmarks(int64_t most, const std::string& others) {
+  return [most, others](int64_t n) {
+    return "nystrom:landmarks=" + std::to_string(std::clamp<int64_t>(n, 1, most)) + others;
+  };
+}
+
 ProofRow nystrom_row() {
-  return {"nystrom:landmarks=4", [](const Operands& o) { return nystrom(o, 4, 6); },
-          Limit{"nystrom:landmarks=33,exact=true", "softmax", 1e-10},
-          Peer{"lowrank_peers_test: LowRankPeers.NystromOfTransformers"},
-          CostLaw{1.0, always("nystrom:landmarks=32,iterations=2")}};
+  ProofRow row{"nystrom:landmarks=4", [](const Operands& o) { return nystrom(o, 4, 6); },
+               Limit{"nystrom:landmarks=33,exact=true", "softmax", 1e-10},
+               Peer{"lowrank_peers_test: LowRankPeers.NystromOfTransformers"},
+               CostLaw{1.0, always("nystrom:landmarks=32,iterations=2")}};
+  row.by_length = with_landmarks(4, "");
+  return row;
 }
 
 // Position i gets sum_t weight[t] v_(i + t - 2).
 ProofRow nystrom_convolved_row() {
   ProofRow row = nystrom_row();
   row.text = "nystrom:landmarks=3,iterations=2,conv_kernel_size=5";
+  row.by_length = with_landmarks(3, ",iterations=2,conv_kernel_size=5");
   row.formula = [](const Operands& o) {
     const at::Tensor real = (o.j() < o.lengths.unsqueeze(1)).view({-1, 1, o.keys(), 1});
     const at::Tensor values = at::constant_pad_nd(o.v * real, {0, 0, 2, 2});

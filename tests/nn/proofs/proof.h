@@ -85,6 +85,10 @@ struct ProofRow {
   double memory_exponent = 1.0;
   /// Positions lie in grid_of() their number.
   bool grid = false;
+  /// The mechanism of so many positions, where `text` does not fit all.
+  std::function<std::string(int64_t n)> by_length = {};
+
+  std::string text_of(int64_t n) const { return by_length ? by_length(n) : text; }
 };
 
 inline void PrintTo(const ProofRow& row, std::ostream* out) { *out << row.text; }

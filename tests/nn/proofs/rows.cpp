@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -252,11 +255,83 @@ ProofRow bigbird_random_row() {
   return row;
 }
 
+// Means over blocks of the rows that count, (B, T), and 0 where none does: (B, H, blocks, D).
+at::Tensor block_means(const at::Tensor& rows, const at::Tensor& counted, int64_t size) {
+  const int64_t length = rows.size(2), blocks = (length + size - 1) / size;
+  const at::Tensor inside = at::arange(length).floor_divide(size) == at::arange(blocks).unsqueeze(1);
+  const at::Tensor parts = (inside & counted.view({-1, 1, 1, length})).to(at::kDouble);
+  return ((parts / parts.sum(-1, true).clamp_min(1)).unsqueeze(4) * rows.unsqueeze(2)).sum(3);
+}
+
+struct Choice {
+  int64_t block, query_block, chosen;
+
+  std::string text() const {
+    return "hybrid:block=" + std::to_string(block) + ",query_block=" + std::to_string(query_block) +
+           ",chosen=" + std::to_string(chosen);
+  }
+};
+
+// The blocks that queries from `begin` on choose, by their scores with all that have keys.
+std::vector<int64_t> best_blocks(const Choice& c, std::span<const double> scores, int64_t begin,
+                                 bool causal) {
+  std::vector<int64_t> own, others;
+  for (int64_t b = 0; b < std::ssize(scores); ++b) {
+    const int64_t first_key = b * c.block, last_query = begin + c.query_block - 1;
+    if (causal && first_key > last_query) continue;
+    (causal && first_key + c.block > begin ? own : others).push_back(b);
+  }
+  std::stable_sort(others.begin(), others.end(), [&](int64_t a, int64_t b) { return scores[a] > scores[b]; });
+  for (const int64_t b : others) {
+    if (std::ssize(own) < c.chosen) own.push_back(b);
+  }
+  return own;
+}
+
+// Which pairs the choice lets see each other, (B, H, N, M).
+at::Tensor chosen_pairs(const Operands& o, const Choice& c) {
+  const int64_t n = o.queries(), m = o.keys();
+  // Of the first batch entry nothing is padding.
+  const bool causal = !o.seen[0].all().item<bool>();
+  const at::Tensor real = o.j() < o.lengths.unsqueeze(1), q = o.q.detach();
+  const at::Tensor queries = causal   ? q.slice(2, 0, n, c.query_block)
+                             : n == m ? block_means(q, real, c.query_block)
+                                      : block_means(q, at::ones({q.size(0), n}, at::kBool), c.query_block);
+  const at::Tensor keys = block_means(o.k.detach(), real, c.block);
+  const at::Tensor scores = (queries.unsqueeze(3) * keys.unsqueeze(2)).sum(-1).contiguous();
+  at::Tensor seen = at::zeros({q.size(0), q.size(1), n, m}, at::kBool);
+  for (int64_t entry = 0; entry < q.size(0); ++entry) {
+    const int64_t length = o.lengths[entry].item<int64_t>(), known = (length + c.block - 1) / c.block;
+    for (int64_t head = 0; head < q.size(1); ++head) {
+      for (int64_t begin = 0; begin < n; begin += c.query_block) {
+        if (!causal && n == m && begin >= length) continue;
+        const at::Tensor row = scores[entry][head][begin / c.query_block],
+                         sees = seen[entry][head].slice(0, begin, begin + c.query_block);
+        const std::span of_real(row.const_data_ptr<double>(), static_cast<size_t>(known));
+        for (const int64_t b : best_blocks(c, of_real, begin, causal)) {
+          sees.slice(1, b * c.block, (b + 1) * c.block).fill_(true);
+        }
+      }
+    }
+  }
+  return seen;
+}
+
+ProofRow hybrid_row(const Choice& c) {
+  return {c.text(),
+          [c](const Operands& o) { return softmax_over(scaled_dots(o), o.seen & chosen_pairs(o, c), o.v); },
+          Limit{"hybrid:block=4,query_block=5,chosen=9", "softmax"},
+          Peer{"hybrid_test: Hybrid.EqualsTheAuthorsMoBA"},
+          CostLaw{1.0, always("hybrid:block=64,query_block=64,chosen=4")}};
+}
+
 std::vector<ProofRow> engine_rows() {
-  return {softmax_row(),  dot_row(),      cosine_row(),  additive_row(),      bilinear_row(),
-          low_rank_row(), gaussian_row(), sink_row(),    sigmoid_row(),       sparsemax_row(),
-          entmax_row(),   local_row(),    local_p_row(), longformer_row(),    longformer_projected_row(),
-          strided_row(),  fixed_row(),    bigbird_row(), bigbird_random_row()};
+  return {
+      softmax_row(),        dot_row(),      cosine_row(),  additive_row(),       bilinear_row(),
+      low_rank_row(),       gaussian_row(), sink_row(),    sigmoid_row(),        sparsemax_row(),
+      entmax_row(),         local_row(),    local_p_row(), longformer_row(),     longformer_projected_row(),
+      strided_row(),        fixed_row(),    bigbird_row(), bigbird_random_row(), hybrid_row({2, 3, 2}),
+      hybrid_row({5, 1, 3})};
 }
 
 }  // namespace
