@@ -31,7 +31,7 @@ AttentionInput kernel_map_input(int64_t kv_heads = 2, at::ScalarType type = at::
   return input;
 }
 
-std::shared_ptr<Attention> built(const std::string& text, int64_t kv_heads = 2) {
+std::shared_ptr<Attention> built_kernel_map(const std::string& text, int64_t kv_heads = 2) {
   auto attention = parse_attention(text).build({4, kv_heads, 4, 3});
   attention->to(at::kDouble);
   return attention;
@@ -47,7 +47,7 @@ TEST(KernelMap, StepsAreChunksAreTheMatrix) {
     AttentionInput input = kernel_map_input();
     // The largest key comes last: what was summed before has to shrink.
     input.k.select(2, kLength - 1).mul_(4.0);
-    const auto attention = built(text);
+    const auto attention = built_kernel_map(text);
     const at::Tensor chunked = attention->forward(input).out;
     input.call.weights = true;
     const AttentionOutput matrix = attention->forward(input);
@@ -72,7 +72,7 @@ TEST(KernelMap, TheFutureChangesNothing) {
   at::manual_seed(32);
   constexpr int64_t kLast = 150;
   for (const std::string text : kCausalOnes) {
-    const auto attention = built(text);
+    const auto attention = built_kernel_map(text);
     const AttentionInput clean = kernel_map_input();
     const auto early = [&](double key, double value) {
       AttentionInput input = clean;
@@ -101,7 +101,7 @@ TEST(KernelMap, HidesKeysByMaskAsByLengths) {
   at::manual_seed(33);
   const at::Tensor lengths = at::tensor({int64_t{120}, int64_t{0}});
   for (const std::string text : {"linear", "performer", "efficient", "linear:causal=bottom_right"}) {
-    const auto attention = built(text);
+    const auto attention = built_kernel_map(text);
     AttentionInput input = kernel_map_input();
     input.call.key_lengths = lengths;
     const at::Tensor by_lengths = attention->forward(input).out;
@@ -233,7 +233,7 @@ std::string saved(const torch::nn::Module& module) {
 TEST(KernelMap, FeaturesAreSavedAndDrawnAnew) {
   at::manual_seed(36);
   const AttentionInput input = kernel_map_input();
-  const auto first = built("performer:seed=1"), second = built("performer:seed=2");
+  const auto first = built_kernel_map("performer:seed=1"), second = built_kernel_map("performer:seed=2");
   auto& performer = dynamic_cast<PerformerAttention&>(*second);
   const at::Tensor before = second->forward(input).out;
   EXPECT_GT(gap(first->forward(input).out, before), 1e-3);
@@ -266,7 +266,7 @@ TEST(KernelMap, RefusesWhatItCannot) {
   const auto refuses = [](const std::string& text, const std::string& part, auto&& change) {
     AttentionInput input = kernel_map_input();
     change(input.call);
-    expect_error(ErrorKind::usage, {part}, [&] { built(text)->forward(input); });
+    expect_error(ErrorKind::usage, {part}, [&] { built_kernel_map(text)->forward(input); });
   };
   refuses("efficient", "[efficient] it cannot run in causal order",
           [](auto& call) { call.causal = CausalAlignment::top_left; });
@@ -297,10 +297,10 @@ TEST(KernelMap, RefusesWhatItCannot) {
   LinearState state;
   const AttentionInput input = kernel_map_input();
   expect_error(ErrorKind::usage, {"[efficient] it cannot run in causal order"}, [&] {
-    dynamic_cast<KernelMapAttention&>(*built("efficient")).step(input.q, input.k, input.v, state);
+    dynamic_cast<KernelMapAttention&>(*built_kernel_map("efficient")).step(input.q, input.k, input.v, state);
   });
   expect_error(ErrorKind::usage, {"aligned alike"}, [&] {
-    dynamic_cast<KernelMapAttention&>(*built("linear:causal=bottom_right"))
+    dynamic_cast<KernelMapAttention&>(*built_kernel_map("linear:causal=bottom_right"))
         .step(input.q, input.k, input.v, state);
   });
 }

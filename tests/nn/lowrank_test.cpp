@@ -25,7 +25,7 @@ AttentionInput low_rank_input(int64_t length, at::ScalarType type = at::kDouble)
 
 double largest(const at::Tensor& t) { return t.abs().max().item<double>(); }
 
-std::shared_ptr<Attention> built(const std::string& text) {
+std::shared_ptr<Attention> built_lowrank(const std::string& text) {
   auto attention = parse_attention(text).build({2, 2, 4, 4});
   attention->to(at::kDouble);
   return attention;
@@ -39,7 +39,7 @@ TEST(LowRank, AnEntryIsWhatItIsWithoutPadding) {
         "linformer:length=32,rank=4", "lsh:chunk=32", "lsh:buckets=2,chunk=20,rounds=2",
         "hybrid:block=3,query_block=4,chosen=2", "hybrid:block=3,query_block=1,chosen=2,causal=true"}) {
     at::manual_seed(21);
-    const auto attention = built(text);
+    const auto attention = built_lowrank(text);
     AttentionInput input = low_rank_input(20);
     for (size_t b = 0; b < lengths.size(); ++b) {
       for (at::Tensor* t : {&input.q, &input.k, &input.v}) {
@@ -64,8 +64,8 @@ TEST(LowRank, AnEntryIsWhatItIsWithoutPadding) {
 TEST(LowRank, NystromOfFewPositionsIsSoftmax) {
   at::manual_seed(22);
   const AttentionInput input = low_rank_input(9);
-  const at::Tensor softmax = built("softmax")->forward(input).out;
-  EXPECT_LT(largest(built("nystrom:exact=true")->forward(input).out - softmax), 1e-10);
+  const at::Tensor softmax = built_lowrank("softmax")->forward(input).out;
+  EXPECT_LT(largest(built_lowrank("nystrom:exact=true")->forward(input).out - softmax), 1e-10);
 }
 
 // Steps converge on the pseudo-inverse.
@@ -73,10 +73,11 @@ TEST(LowRank, NystromsStepsApproachTheInverse) {
   at::manual_seed(23);
   AttentionInput input = low_rank_input(24);
   input.q = input.k = input.q * 3;
-  const at::Tensor exact = built("nystrom:landmarks=6,exact=true")->forward(input).out;
+  const at::Tensor exact = built_lowrank("nystrom:landmarks=6,exact=true")->forward(input).out;
   double before = std::numeric_limits<double>::infinity();
   for (const char* steps : {"2", "6", "10", "20"}) {
-    const at::Tensor out = built(std::string("nystrom:landmarks=6,iterations=") + steps)->forward(input).out;
+    const at::Tensor out =
+        built_lowrank(std::string("nystrom:landmarks=6,iterations=") + steps)->forward(input).out;
     const double error = largest(out - exact);
     EXPECT_LT(error, before) << steps;
     before = error;
@@ -88,7 +89,7 @@ TEST(LowRank, NystromsStepsApproachTheInverse) {
 TEST(LowRank, NystromsExactInverseLearns) {
   at::manual_seed(24);
   const AttentionInput point = low_rank_input(12);
-  const auto attention = built("nystrom:landmarks=3,exact=true");
+  const auto attention = built_lowrank("nystrom:landmarks=3,exact=true");
   const at::Tensor seen = at::randn_like(point.v), direction = at::randn_like(point.q);
   const auto value = [&](const at::Tensor& q) {
     AttentionInput input = point;
@@ -107,9 +108,9 @@ TEST(LowRank, NystromsExactInverseLearns) {
 TEST(LowRank, LinformersSharingIsOfEqualMatrices) {
   at::manual_seed(25);
   const AttentionInput input = low_rank_input(10);
-  const auto shared = built("linformer:length=16,rank=4,sharing=key_value"),
-             apart = built("linformer:length=16,rank=4"),
-             heads = built("linformer:length=16,rank=4,sharing=none");
+  const auto shared = built_lowrank("linformer:length=16,rank=4,sharing=key_value"),
+             apart = built_lowrank("linformer:length=16,rank=4"),
+             heads = built_lowrank("linformer:length=16,rank=4,sharing=none");
   const torch::NoGradGuard no_grad;
   const at::Tensor E = shared->named_parameters()["E"];
   for (const auto& other : {apart, heads}) {
@@ -124,7 +125,7 @@ TEST(LowRank, RefusesWhatDoesNotFit) {
     expect_error(ErrorKind::usage, {part}, [&] {
       AttentionInput input = low_rank_input(20);
       change(input);
-      built(text)->forward(input);
+      built_lowrank(text)->forward(input);
     });
   };
   const auto nothing = [](AttentionInput&) {};

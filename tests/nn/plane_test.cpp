@@ -28,14 +28,14 @@ AttentionInput random_places(const GridPositions& grid, int64_t heads = 2) {
   return input;
 }
 
-std::shared_ptr<Attention> built(const std::string& text, const AttentionInput& input) {
+std::shared_ptr<Attention> built_plane(const std::string& text, const AttentionInput& input) {
   auto attention = parse_attention(text).build({input.q.size(1), input.k.size(1), 4, 4, 0, input.grid});
   attention->to(at::kDouble);
   return attention;
 }
 
 AttentionOutput result_of(const std::string& text, const AttentionInput& input) {
-  return built(text, input)->forward(input);
+  return built_plane(text, input)->forward(input);
 }
 
 TEST(Axial, OfOneLineIsSoftmax) {
@@ -109,7 +109,7 @@ TEST(Axial, CostIsThePairsOfItsGrid) {
     input.call.weights = true;
     const int64_t n = grid.length();
     for (const char* text : {"axial:axes=rows", "axial:axes=columns"}) {
-      const auto attention = built(text, input);
+      const auto attention = built_plane(text, input);
       const at::Tensor pairs = (attention->forward(input).weights[0][0] > 0).sum();
       EXPECT_EQ(attention->cost(n, n, 1).multiply_adds, 2 * pairs.item<int64_t>()) << text;
     }
@@ -147,7 +147,7 @@ TEST(Plane, StandsInAHost) {
 TEST(Plane, RefusesWhatDoesNotFit) {
   const auto refuses = [](const std::string& text, const std::string& part, auto&& change) {
     AttentionInput input = random_places({3, 4, 0});
-    const auto attention = built(text, input);
+    const auto attention = built_plane(text, input);
     change(input);
     expect_error(ErrorKind::usage, {part}, [&] { attention->forward(input); });
   };
