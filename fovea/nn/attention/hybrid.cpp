@@ -4,7 +4,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/isneginf.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/topk.h>
@@ -41,7 +40,7 @@ struct Pooled {
 
 Pooled pooled(const at::Tensor& rows, const at::Tensor& hidden, int64_t size) {
   const at::Tensor t = widened(rows);
-  const at::Tensor real = hidden.defined() ? hidden.logical_not().to(t.scalar_type())
+  const at::Tensor real = hidden.defined() ? hidden.bitwise_not().to(t.scalar_type())
                                            : at::ones({1, 1, t.size(2), 1}, t.options());
   const at::Tensor counts = block_sums(real, size);
   return {block_sums(filled(t, hidden, 0.0), size) / counts.clamp_min(1.0), counts == 0.0};
@@ -91,16 +90,16 @@ at::Tensor HybridAttention::chosen_blocks(const AttentionInput& input) const {
     const auto block_at = [&](const at::Tensor& place) {
       return place.div(key_block_, "floor").unsqueeze(1);
     };
-    own = (blocks >= block_at(first)).logical_and(blocks <= block_at(last));
+    own = (blocks >= block_at(first)).bitwise_and(blocks <= block_at(last));
     scores.masked_fill_(blocks > block_at(last), -kInfinite).masked_fill_(own, kInfinite);
   }
-  scores.masked_fill_(rows.empty.logical_or(columns.empty.transpose(2, 3)), -kInfinite);
+  scores.masked_fill_(rows.empty.bitwise_or(columns.empty.transpose(2, 3)), -kInfinite);
 
   const auto [best, places] =
       at::topk(scores, std::min(chosen_, scores.size(3)), 3, /*largest=*/true, /*sorted=*/false);
   const at::Tensor chosen = at::zeros(scores.sizes(), scores.options().dtype(at::kBool))
-                                .scatter_(3, places, at::isneginf(best).logical_not());
-  return own.defined() ? chosen.logical_or(own) : chosen;
+                                .scatter_(3, places, best != -kInfinite);
+  return own.defined() ? chosen.bitwise_or(own) : chosen;
 }
 
 void HybridAttention::prepare(AttentionInput& input, AttendOptions& options) const {
