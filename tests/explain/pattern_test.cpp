@@ -1,16 +1,24 @@
-// Patterns of mechanisms, and their pictures.
+// Patterns of mechanisms, their pictures, and the pages of docs/mechanisms that show them.
 #include "fovea/explain/pattern.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <regex>
 #include <string>
 
 #include "fovea/core/error.h"
 #include "fovea/explain/colormap.h"
+#include "fovea/nn/attention/registry.h"
 
 namespace fovea::explain {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr int64_t kPlaces = 64, kCell = 4, kGap = 12;
 
@@ -134,6 +142,51 @@ TEST(PatternPicture, ReachesBelowZero) {
   EXPECT_EQ(pixel_of(picture, 0, 0), color_map("viridis").at(0.0));
   EXPECT_EQ(pixel_of(picture, 0, kCell), (Rgb{226, 226, 230}));
   EXPECT_EQ(pixel_of(picture, 0, 2 * kCell), color_map("viridis").at(1.0));
+}
+
+std::string text_of(const fs::path& file) {
+  std::ifstream in(file);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// Of 255, on average over pixels and channels.
+double mean_difference(const io::Image& a, const io::Image& b) {
+  if (a.width != b.width || a.height != b.height || a.channels != b.channels) return 255.0;
+  int64_t sum = 0;
+  for (size_t i = 0; i < a.pixels.size(); ++i) sum += std::abs(a.pixels[i] - b.pixels[i]);
+  return static_cast<double>(sum) / static_cast<double>(a.pixels.size());
+}
+
+// Each page names the command that drew its picture.
+TEST(MechanismPages, EveryMechanismHasOneWithItsPicture) {
+  const fs::path docs = fs::path(FOVEA_TEST_DATA) / "../../docs";
+  const std::string index = text_of(docs / "mechanisms/index.md");
+  const std::regex command(R"(\n    fovea show mechanism (\S+?)(?: --heads (\d+))? --output docs/(\S+)\n)");
+  for (const auto& entry : nn::attention_entries()) {
+    SCOPED_TRACE(entry.name);
+    const std::string page = text_of(docs / "mechanisms" / (entry.name + ".md"));
+    const std::string picture = "images/mechanisms/" + entry.name + ".png";
+    for (const std::string& part :
+         {"](../" + picture + ")", std::string("```cpp"), std::string("O("), std::string("\nSource")}) {
+      EXPECT_NE(page.find(part), std::string::npos) << part;
+    }
+    EXPECT_NE(index.find("(" + entry.name + ".md)"), std::string::npos);
+    EXPECT_NE(index.find("\"../" + picture + "\""), std::string::npos);
+    std::smatch drawn;
+    if (!std::regex_search(page, drawn, command) || drawn[3] != picture || !fs::exists(docs / picture)) {
+      ADD_FAILURE() << "`fovea show mechanism " << entry.name << "... --output docs/" << picture
+                    << "` must stand on its page, and have been run: scripts/draw-mechanisms.";
+      continue;
+    }
+    EXPECT_EQ(nn::split_name(drawn[1].str()).name, entry.name);
+    EXPECT_LT(fs::file_size(docs / picture), 15 * 1024U);
+    const int64_t heads = drawn[2].matched ? std::stoll(drawn[2].str()) : 1;
+    // Rounding differs by machine.
+    EXPECT_LT(mean_difference(pattern_picture(mechanism_pattern(drawn[1].str(), heads)),
+                              io::read_image(docs / picture, {.color = io::ColorMode::rgb})),
+              0.5)
+        << "The picture is of another time: scripts/draw-mechanisms.";
+  }
 }
 
 }  // namespace
