@@ -11,6 +11,7 @@ Command eval_command();
 Command predict_command();
 Command explain_command();
 Command run_command();
+Command show_command();
 Command report_command();
 Command sweep_command();
 Command bench_command();

@@ -13,8 +13,8 @@ Command program() {
           .help = "Attention networks: train them, run them, see what they look at.",
           .example = "fovea train classify --model fashion_vit --data fashion_mnist --output runs/vit",
           .commands = {list_command(), summary_command(), train_command(), eval_command(), predict_command(),
-                       explain_command(), run_command(), report_command(), sweep_command(), bench_command(),
-                       doctor_command(), completion_command()}};
+                       explain_command(), run_command(), show_command(), report_command(), sweep_command(),
+                       bench_command(), doctor_command(), completion_command()}};
 }
 
 int run_main(int argc, char** argv) {

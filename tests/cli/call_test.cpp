@@ -27,6 +27,7 @@ TEST(Call, MisspellingsNameTheNearest) {
       {{"summary", "resnet20", "--set", "num_clases=3"}, "'num_classes'"},
       {{"run", "mechanism", "sofmax"}, "'softmax'"},
       {{"run", "mechanism", "softmax:casual=true"}, "'causal'"},
+      {{"show", "mechanism", "locl", "--output", "x.png"}, "'local'"},
       {{"run", "mechanism", "softmax:normaliser=sigmod"}, "'sigmoid'"},
       {{"completion", "bsh"}, "'bash'"},
       {{"train", "classify", "--model", "resnet8", "--data", "fashon_mnist", "--print-config"},
@@ -55,10 +56,26 @@ TEST(Call, OtherDevicesAreRefused) {
 }
 
 TEST(Call, EveryCommandHasHelpWithAnExample) {
-  const std::vector<std::vector<std::string>> commands = {
-      {},          {"list"},       {"summary"}, {"train"},           {"train", "classify"},      {"eval"},
-      {"predict"}, {"explain"},    {"run"},     {"run", "model"},    {"run", "mechanism"},       {"report"},
-      {"doctor"},  {"completion"}, {"bench"},   {"bench", "attend"}, {"bench", "approximation"}, {"sweep"}};
+  const std::vector<std::vector<std::string>> commands = {{},
+                                                          {"list"},
+                                                          {"summary"},
+                                                          {"train"},
+                                                          {"train", "classify"},
+                                                          {"eval"},
+                                                          {"predict"},
+                                                          {"explain"},
+                                                          {"run"},
+                                                          {"run", "model"},
+                                                          {"run", "mechanism"},
+                                                          {"report"},
+                                                          {"show"},
+                                                          {"show", "mechanism"},
+                                                          {"doctor"},
+                                                          {"completion"},
+                                                          {"bench"},
+                                                          {"bench", "attend"},
+                                                          {"bench", "approximation"},
+                                                          {"sweep"}};
   for (auto words : commands) {
     words.emplace_back("--help");
     const auto ended = run_fovea(words);

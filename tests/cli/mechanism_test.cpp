@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "fixtures.h"
+#include "fovea/io/image.h"
 
 namespace fovea::cli_test {
 namespace {
@@ -189,6 +190,37 @@ TEST(Run, MechanismTakesAGrid) {
   fails("conv_augmented", {{3}, {}, {2, 3, 1}}, 2, "has the parameters key_rel_w, key_rel_h");
   const auto names = run_fovea({"run", "mechanism", "conv_augmented", "--heads", "2", "--list-weights"}).out;
   EXPECT_NE(names.find("attention.key_rel_h\n"), std::string::npos) << names;
+}
+
+TEST(Show, DrawsAMechanism) {
+  const TemporaryFolder work;
+  const std::string file = (work / "pattern.png").string();
+  const auto ended = run_fovea({"show", "mechanism", "local:window=4", "--output", file});
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_EQ(ended.out, file + "\n");
+  const io::Image picture = io::read_image(file);
+  EXPECT_EQ(picture.height, 64 * 4);
+  EXPECT_GT(picture.width, 2 * picture.height);
+  const auto heads = run_fovea({"show", "mechanism", "channel", "--heads", "2", "--output", file, "--json"});
+  EXPECT_EQ(heads.json()["causal"], false);
+  EXPECT_EQ(io::read_image(file).height, 64 * 4);
+}
+
+TEST(Show, NamesWhatItCannotDraw) {
+  const TemporaryFolder work;
+  const auto fails = [&](const std::string& mechanism, const std::string& heads, const std::string& file,
+                         int code, const std::string& part) {
+    const auto ended = run_fovea({"show", "mechanism", mechanism, "--heads", heads, "--output", file});
+    EXPECT_EQ(ended.exit_code, code) << ended.err;
+    EXPECT_TRUE(ended.is_one_line_with({part})) << ended.err;
+    EXPECT_FALSE(fs::exists(file));
+  };
+  const std::string file = (work / "pattern.png").string();
+  fails("local:windw=4", "1", file, 2, "Did you mean 'window'");
+  fails("local", "0", file, 2, "--heads takes a whole number of at least 1");
+  fails("local", "17", file, 2, "heads lie in 1 ... 16");
+  fails("gaussian:width=1e-20", "1", file, 5, "must be finite");
+  fails("local", "1", (work / "nowhere/pattern.png").string(), 1, "nowhere");
 }
 
 TEST(List, MechanismsSayWhatTheyAreAndCost) {

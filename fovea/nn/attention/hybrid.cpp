@@ -97,8 +97,8 @@ at::Tensor HybridAttention::chosen_blocks(const AttentionInput& input) const {
 
   const auto [best, places] =
       at::topk(scores, std::min(chosen_, scores.size(3)), 3, /*largest=*/true, /*sorted=*/false);
-  const at::Tensor chosen = at::zeros(scores.sizes(), scores.options().dtype(at::kBool))
-                                .scatter_(3, places, best != -kInfinite);
+  const at::Tensor chosen =
+      at::zeros(scores.sizes(), scores.options().dtype(at::kBool)).scatter_(3, places, best != -kInfinite);
   return own.defined() ? chosen.bitwise_or(own) : chosen;
 }
 
