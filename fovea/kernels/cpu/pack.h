@@ -61,10 +61,11 @@ T* row_of(const Output& t, int64_t batch, int64_t head, int64_t row) {
   return static_cast<T*>(t.data) + batch * t.batch + head * t.head + row * t.row;
 }
 
-/// What results are multiplied with: `all`, and, if not null, by_dim (dim).
+/// What results are multiplied with: `all`, and, if not null, by_dim (dim) and by_row (rows).
 struct Factors {
   float all = 1.0f;
   const float* by_dim = nullptr;
+  const float* by_row = nullptr;
 };
 
 // Below, T is the operands' type and C that of the products: float and float, c10::BFloat16 and itself or
@@ -93,7 +94,7 @@ template <class T>
 void store_rows(const Rows<float>& rows, T* to, int64_t stride, const Factors& factors);
 
 /// The same of sums that lie the other way round, (dim, stride); `count` columns are stored, but columns up
-/// to the next multiple of 16 are read.
+/// to the next multiple of 16 are read. Without by_row.
 template <class T>
 void store_columns(const Rows<float>& columns, T* to, int64_t stride, const Factors& factors);
 

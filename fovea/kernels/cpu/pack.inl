@@ -84,53 +84,59 @@ KERNEL void transposed(const Rows<T>& rows, int64_t width, C* out) {
   }
 }
 
-// One row of floats, and whether one of them is not finite.
+// One row of floats; `bad` also gets the bits of what is not finite.
 template <class T>
-INLINE bool copy_row(const T* from, int64_t dim, float* to) {
-  NI bad = {};
+INLINE void copy_row(const T* from, int64_t dim, float* to, NI& bad) {
   for (int64_t d = 0; d < dim; d += FOVEA_LANES) {
     const NF numbers = load_first(from + d, dim - d);
     bad |= not_finite((NI)numbers);
     store_first(to + d, dim - d, numbers);
   }
-  return any(bad);
 }
 
-// Two rows beside each other; `second` may be null. The bits: one of the first, of the second row is not finite.
-INLINE int interleave(const c10::BFloat16* first, const c10::BFloat16* second, int64_t dim, c10::BFloat16* to) {
-  NI bad_low = {}, bad_high = {};
+// Two rows beside each other; `second` may be null.
+INLINE void interleave(const c10::BFloat16* first, const c10::BFloat16* second, int64_t dim, c10::BFloat16* to,
+                       NI& bad) {
   for (int64_t d = 0; d < dim; d += FOVEA_LANES) {
     const NI low = (NI)load_first(first + d, dim - d);
     const NI high = second ? (NI)load_first(second + d, dim - d) : NI{};
-    bad_low |= not_finite(low);
-    bad_high |= not_finite(high);
+    bad |= not_finite(low) | not_finite(high);
     store_first(reinterpret_cast<float*>(to) + d, dim - d, (NF)(((low >> 16) & 0xffff) | high));
   }
-  return int{any(bad_low)} + 2 * int{any(bad_high)};
+}
+
+// Numbers that are not finite become 0, and their rows are named.
+template <class C>
+KERNEL void take_poison(int64_t rows, int64_t dim, C* packed, std::vector<int64_t>& poisoned) {
+  constexpr int64_t pair = kPair<C>;
+  for (int64_t r = 0; r < rows; ++r) {
+    C* row = packed + r / pair * pair * dim + r % pair;
+    bool found = false;
+    for (int64_t d = 0; d < dim; ++d) {
+      if (is_finite(row[d * pair])) continue;
+      row[d * pair] = C(0);
+      found = true;
+    }
+    if (found) poisoned.push_back(r);
+  }
 }
 
 template <class T, class C>
 KERNEL void plain(const Rows<T>& rows, int64_t width, C* out, std::vector<int64_t>& poisoned) {
   constexpr int64_t pair = kPair<C>;
   const int64_t pairs = (rows.count + pair - 1) / pair;
+  NI bad = {};
   for (int64_t p = 0; p < pairs; ++p) {
     const T* from = rows.data + p * pair * rows.stride;
     C* to = out + p * pair * rows.dim;
-    int bad;
     if constexpr (pair == 1) {
-      bad = copy_row(from, rows.dim, to);
+      copy_row(from, rows.dim, to, bad);
     } else {
-      bad = interleave(from, p * pair + 1 < rows.count ? from + rows.stride : nullptr, rows.dim, to);
-    }
-    for (int64_t i = 0; i < pair && bad; ++i) {
-      if (!(bad >> i & 1)) continue;
-      poisoned.push_back(p * pair + i);
-      for (int64_t d = 0; d < rows.dim; ++d) {
-        if (!is_finite(to[d * pair + i])) to[d * pair + i] = C(0);
-      }
+      interleave(from, p * pair + 1 < rows.count ? from + rows.stride : nullptr, rows.dim, to, bad);
     }
   }
   std::fill(out + pairs * pair * rows.dim, out + width * rows.dim, C(0));
+  if (any(bad)) take_poison(rows.count, rows.dim, out, poisoned);
 }
 
 // A vector of words (pair p of dims, of FOVEA_LANES rows) to rows 2p and 2p + 1.
@@ -178,8 +184,9 @@ template <class T>
 KERNEL void stored(const Rows<float>& rows, T* to, int64_t stride, const Factors& factors) {
   for (int64_t r = 0; r < rows.count; ++r) {
     const float* from = rows.data + r * rows.stride;
+    const float by_row = factors.by_row ? factors.by_row[r] : 1.0f;
     for (int64_t d = 0; d < rows.dim; d += FOVEA_LANES) {
-      const NF numbers = load_first(from + d, rows.dim - d) * factors_of(factors, d, rows.dim);
+      const NF numbers = load_first(from + d, rows.dim - d) * (by_row * factors_of(factors, d, rows.dim));
       store_first(to + r * stride + d, rows.dim - d, numbers);
     }
   }

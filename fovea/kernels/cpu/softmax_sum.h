@@ -83,13 +83,16 @@ class SoftmaxSum {
   void store(int64_t batch, int64_t head, int64_t q0, int64_t rows) const {
     const int64_t value_dim = args_.n.value_dim,
                   first = (batch * args_.n.heads + head) * args_.n.queries + q0;
+    float* inverse = rescale();  // which nothing reads any more
     for (int64_t r = 0; r < rows; ++r) {
-      const Rows<float> row{out_.get() + r * value_dim, value_dim, 1, value_dim};
-      const Factors inverse{.all = sum()[r] == 0.0f ? 0.0f : args_.dropout.scale / sum()[r]};
-      store_rows(row, row_of<T>(args_.out, batch, head, q0 + r), value_dim, inverse);
-      if (args_.unrounded) store_rows(row, args_.unrounded + (first + r) * value_dim, value_dim, inverse);
+      inverse[r] = sum()[r] == 0.0f ? 0.0f : args_.dropout.scale / sum()[r];
       if (args_.lse) args_.lse[first + r] = natural_lse(maximum()[r], sum()[r]);
     }
+    const Rows<float> sums{out_.get(), value_dim, rows, value_dim};
+    const Factors factors{.by_row = inverse};
+    const Output& out = args_.out;
+    store_rows(sums, row_of<T>(out, batch, head, q0), out.row, factors);
+    if (args_.unrounded) store_rows(sums, args_.unrounded + first * value_dim, value_dim, factors);
   }
 
  private:
