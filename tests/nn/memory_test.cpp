@@ -111,6 +111,16 @@ TEST(Memory, RunsInBfloat16) {
   EXPECT_LT(peak(out - memory_of("scale=0.2,size=20")->forward(wide).out), 0.05);
 }
 
+// The products of each hop, and of the maps between them.
+TEST(Memory, CountsItsHops) {
+  const auto products = [](const std::string& options) {
+    return memory_of(options)->cost(10, 20, 4).multiply_adds;
+  };
+  const int64_t read = products("hops=1"), map = 10 * 4 * 4;
+  EXPECT_EQ(products("hops=3"), 3 * read + 3 * map);
+  EXPECT_EQ(products("hops=3,tying=layer_wise"), 3 * (read + map));
+}
+
 TEST(Memory, RefusesWhatDoesNotFit) {
   const auto refuses = [](const std::string& options, const std::string& part, auto&& change) {
     AttentionInput input = drawn_memory(3, 5, at::kFloat);
