@@ -41,8 +41,8 @@ double rounding(at::ScalarType type) { return type == at::kDouble ? 1e-11 : 2e-5
 
 class Proof : public testing::TestWithParam<ProofRow> {
  protected:
-  static const nn::AttentionTraits& traits() { return plan().entry->traits; }
-  static nn::AttentionPlan plan() { return nn::parse_attention(GetParam().text); }
+  /// Those with the row's options.
+  static nn::AttentionTraits traits() { return build_for(GetParam(), GetParam().text, 16, kWidth)->traits(); }
 
   static void expect_formula(const Call& call) {
     at::manual_seed(call.queries * 1000 + call.keys);

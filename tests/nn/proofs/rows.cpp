@@ -10,6 +10,7 @@
 #include "fovea/ops/bigbird.h"
 #include "tests/nn/proofs/formulas.h"
 #include "tests/nn/proofs/kernel_map_rows.h"
+#include "tests/nn/proofs/memory_rows.h"
 #include "tests/nn/proofs/plane_rows.h"
 #include "tests/nn/proofs/range_rows.h"
 
@@ -339,7 +340,8 @@ std::vector<ProofRow> engine_rows() {
 const std::vector<ProofRow>& proof_rows() {
   static const std::vector<ProofRow> all = [] {
     std::vector<ProofRow> rows;
-    for (const auto family : {engine_rows, kernel_map_rows, low_rank_rows, plane_rows, range_rows}) {
+    for (const auto family :
+         {engine_rows, kernel_map_rows, low_rank_rows, plane_rows, range_rows, memory_rows}) {
       for (auto& row : family()) rows.push_back(std::move(row));
     }
     return rows;
