@@ -1,7 +1,10 @@
 #include "tests/nn/proofs/range_rows.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
+#include <tuple>
 
 #include "tests/nn/proofs/formulas.h"
 
@@ -156,11 +159,37 @@ ProofRow learned_entmax_row() {
   return row;
 }
 
+// The keys of the largest scores, as draws are in evaluation.
+at::Tensor highest(const Operands& o, int64_t count) {
+  const at::Tensor scores =
+      at::where(o.seen, scaled_dots(o).detach(), -std::numeric_limits<double>::infinity());
+  const at::Tensor least = std::get<0>(scores.topk(std::min(count, o.keys()), -1)).amin(-1, true);
+  return o.seen & (scores >= least);
+}
+
+ProofRow hard_row() {
+  ProofRow row{
+      "hard", [](const Operands& o) { return softmax_over(scaled_dots(o), highest(o, 1), o.v); },
+      Limit{"hard:estimator=reinforce,k=33", "softmax"},
+      Reason{"the authors' code is in Theano; hard_test has the laws of draws and of their gradients"},
+      over(2.0, "hard")};
+  row.memory_keys = 64;
+  return row;
+}
+
+ProofRow hard_pair_row() {
+  ProofRow row = hard_row();
+  row.text = "hard:estimator=reinforce,k=2";
+  row.formula = [](const Operands& o) { return softmax_over(scaled_dots(o), highest(o, 2), o.v); };
+  row.cost = Reason{"that of hard, for each draw"};
+  return row;
+}
+
 }  // namespace
 
 std::vector<ProofRow> range_rows() {
-  return {forgetting_row(), expire_span_row(), adaptive_span_row(), token_span_row(),
-          head_gate_row(),  head_router_row(), learned_entmax_row()};
+  return {hard_row(),       hard_pair_row(), forgetting_row(),  expire_span_row(),   adaptive_span_row(),
+          token_span_row(), head_gate_row(), head_router_row(), learned_entmax_row()};
 }
 
 }  // namespace fovea::proofs
