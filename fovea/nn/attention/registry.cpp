@@ -19,6 +19,7 @@
 #include "fovea/nn/attention/hard.h"
 #include "fovea/nn/attention/head_gate.h"
 #include "fovea/nn/attention/head_router.h"
+#include "fovea/nn/attention/hierarchical.h"
 #include "fovea/nn/attention/linear.h"
 #include "fovea/nn/attention/linformer.h"
 #include "fovea/nn/attention/local.h"
@@ -37,18 +38,15 @@ namespace fovea::nn {
 
 const std::vector<AttentionEntry>& attention_entries() {
   static const std::vector<AttentionEntry> entries = {
-      softmax_attention(),        dot_attention(),           cosine_attention(),
-      additive_attention(),       bilinear_attention(),      gaussian_attention(),
-      softmax_sink_attention(),   sigmoid_attention(),       sparsemax_attention(),
-      entmax_attention(),         hard_attention(),          local_attention(),
-      local_p_attention(),        longformer_attention(),    sparse_strided_attention(),
-      sparse_fixed_attention(),   bigbird_attention(),       lsh_attention(),
-      linear_attention(),         performer_attention(),     efficient_attention(),
-      nystrom_attention(),        linformer_attention(),     forgetting_attention(),
-      expire_span_attention(),    adaptive_span_attention(), token_span_attention(),
-      head_gate_attention(),      head_router_attention(),   axial_attention(),
-      channel_attention(),        position_attention(),      double_attention(),
-      conv_augmented_attention(), deformable_attention()};
+      softmax_attention(),    dot_attention(),         cosine_attention(),         additive_attention(),
+      bilinear_attention(),   gaussian_attention(),    softmax_sink_attention(),   sigmoid_attention(),
+      sparsemax_attention(),  entmax_attention(),      hard_attention(),           local_attention(),
+      local_p_attention(),    longformer_attention(),  sparse_strided_attention(), sparse_fixed_attention(),
+      bigbird_attention(),    lsh_attention(),         linear_attention(),         performer_attention(),
+      efficient_attention(),  nystrom_attention(),     linformer_attention(),      hierarchical_attention(),
+      forgetting_attention(), expire_span_attention(), adaptive_span_attention(),  token_span_attention(),
+      head_gate_attention(),  head_router_attention(), axial_attention(),          channel_attention(),
+      position_attention(),   double_attention(),      conv_augmented_attention(), deformable_attention()};
   return entries;
 }
 
