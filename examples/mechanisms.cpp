@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fovea/core/error.h"
+#include "fovea/nn/attention/hard.h"
 #include "fovea/nn/attention/hybrid.h"
 #include "fovea/nn/attention/multi_scale_deformable.h"
 #include "fovea/nn/attention/registry.h"
@@ -100,6 +101,21 @@ bool coarse_to_fine() {
   return out.sizes().equals({1, 4, 2000, 16}) && chosen.sizes().equals({1, 4, 32, 32});
 }
 
+// One key a query, drawn, which learns from a reward.
+bool drawn() {
+  auto attention = std::dynamic_pointer_cast<fovea::nn::HardAttention>(
+      fovea::nn::parse_attention("hard:estimator=reinforce").build({4, 4, 16, 16}));
+  fovea::nn::AttentionInput input;
+  input.q = at::randn({2, 4, 100, 16}).requires_grad_();
+  input.k = input.v = at::randn({2, 4, 300, 16});
+  const at::Tensor target = at::zeros({2, 4, 100, 16});
+  const auto out = attention->forward(input).out;
+  const auto reward = -(out - target).square().flatten(1).mean(1);  // (B)
+  const auto loss = attention->loss_term(reward.detach());
+  loss.backward();
+  return input.q.grad().sizes().equals(input.q.sizes());
+}
+
 // What does not fit is refused before any work.
 bool refused() {
   try {
@@ -117,6 +133,7 @@ bool refused() {
 
 int main() {
   const bool all[] = {alone(),           in_a_transformer(),      on_maps(),        through_landmarks(),
-                      to_combinations(), hashed_and_reversible(), coarse_to_fine(), refused()};
+                      to_combinations(), hashed_and_reversible(), coarse_to_fine(), drawn(),
+                      refused()};
   return std::all_of(std::begin(all), std::end(all), [](bool one) { return one; }) ? 0 : 1;
 }

@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "fovea/core/random.h"
+#include "fovea/mods/chosen.h"
 #include "fovea/mods/fixed_blocks.h"
 #include "fovea/mods/gathered.h"
+#include "fovea/mods/gumbel.h"
 #include "fovea/mods/score.h"
 #include "fovea/mods/span.h"
 #include "fovea/mods/tile_program.h"
@@ -87,6 +89,21 @@ TEST(Mask, SpansAndPickedRowsNeverSayWrong) {
   std::vector<int32_t> places;
   for (int32_t i = 0; i < 2 * kQueries; ++i) places.push_back(i % kQueries * 4 / 3);
   expect_cover_is_true(Gathered(Causal(), {places.data(), 2 * kQueries, nullptr}, kQueries, 0), true);
+}
+
+// Two keys of each query, of two batch entries, of which one may be none.
+TEST(Mask, ChosenKeysAreThoseOfTheTable) {
+  std::vector<int32_t> keys;
+  for (int32_t i = 0; i < 4 * kQueries; ++i) keys.push_back(i % 5 == 0 ? -1 : i * 17 % kKeys);
+  const Chosen chosen({keys.data(), 4 * kQueries, nullptr}, 2 * kQueries, 0, 2);
+  expect_cover_is_true(chosen, false);
+  expect_cover_is_true(!chosen, false);
+  for (int32_t q = 0; q < kQueries; ++q) {
+    for (int32_t k = 0; k < kKeys; ++k) {
+      const bool found = keys[2 * (kQueries + q)] == k || keys[2 * (kQueries + q) + 1] == k;
+      ASSERT_EQ(chosen(At<int32_t, int32_t>{q, k, 1, 0}), found) << q << ' ' << k;
+    }
+  }
 }
 
 TEST(Mask, CombinedOnesNeverSayWrong) {
@@ -169,6 +186,10 @@ TEST(TileProgram, EqualsTheNumbersFace) {
   expect_same_faces(Chain(SoftCap{20.0f}, alibi), Window(3, 2) & Dilated(2));
   expect_same_faces(SoftCap{5.0f}, (!(Causal() | Prefix(18))) | Global(22));
   expect_same_faces(Identity{}, segments() & lengths());
+  expect_same_faces(GumbelNoise{0x123456789abcdef, 0.5f}, All{});
+  std::vector<int32_t> keys;
+  for (int32_t i = 0; i < 400; ++i) keys.push_back(16 + i * 7 % 40);
+  expect_same_faces(Identity{}, !Chosen({keys.data(), 400, nullptr}, 0, 200, 4));
 }
 
 // Notes how many scores it was handed at once.
@@ -196,6 +217,30 @@ TEST(TileProgram, WhatChangesNothingIsNotCalled) {
   EXPECT_EQ(program.plain.score, nullptr);
   EXPECT_EQ(program.plain.mask, nullptr);
   EXPECT_EQ(program.cover, nullptr);
+}
+
+// Of pairs: the distribution function exp(-exp(-x)), to the ends that 31 bits reach, and other numbers for
+// other places.
+TEST(Gumbel, IsDistributedByItsLaw) {
+  constexpr int32_t kSide = 400;
+  std::vector<int64_t> below(5);
+  const double bounds[] = {-1.5, -0.5, 0.5, 2.0, 5.0};
+  int32_t twins = 0;
+  for (int32_t q = 0; q < kSide; ++q) {
+    for (int32_t k = 0; k < kSide; ++k) {
+      const float g = gumbel(9, At<int32_t, int32_t>{q, k, 1, 2});
+      for (size_t i = 0; i < 5; ++i) below[i] += g < bounds[i] ? 1 : 0;
+      twins += g == gumbel(9, At<int32_t, int32_t>{k, q, 1, 2}) ? 1 : 0;
+      twins += g == gumbel(9, At<int32_t, int32_t>{q, k, 2, 1}) ? 1 : 0;
+    }
+  }
+  for (size_t i = 0; i < 5; ++i) {
+    const double p = std::exp(-std::exp(-bounds[i])), count = kSide * kSide;
+    EXPECT_LT(std::abs(static_cast<double>(below[i]) - p * count), 4.0 * std::sqrt(p * (1 - p) * count));
+  }
+  EXPECT_LE(twins, kSide + 5) << "but for q = k";
+  EXPECT_NEAR(gumbel_of_bits(0), 32 * std::log(2.0), 1e-4);
+  EXPECT_TRUE(std::isfinite(gumbel_of_bits(0xffffffff)));
 }
 
 }  // namespace

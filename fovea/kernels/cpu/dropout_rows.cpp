@@ -4,29 +4,21 @@
 
 #include "fovea/core/isa.h"
 #include "fovea/core/isa_target.h"
+#include "fovea/mods/philox_lanes.h"
 
 namespace fovea::kernels {
 
-// The products of the even lanes with a factor, and a bit for each sign.
+// A bit for each sign.
 namespace baseline {
 using Vector = __m128i;
-static inline Vector multiply_even(Vector x, uint32_t factor) {
-  return _mm_mul_epu32(x, _mm_set1_epi64x(factor));
-}
 static inline int signs(Vector x) { return _mm_movemask_ps(_mm_castsi128_ps(x)); }
 }  // namespace baseline
 namespace avx2 {
 using Vector = __m256i;
-FOVEA_TARGET_AVX2 static inline Vector multiply_even(Vector x, uint32_t factor) {
-  return _mm256_mul_epu32(x, _mm256_set1_epi64x(factor));
-}
 FOVEA_TARGET_AVX2 static inline int signs(Vector x) { return _mm256_movemask_ps(_mm256_castsi256_ps(x)); }
 }  // namespace avx2
 namespace avx512 {
 using Vector = __m512i;
-FOVEA_TARGET_AVX512 static inline Vector multiply_even(Vector x, uint32_t factor) {
-  return _mm512_maskz_mul_epu32(0xff, x, _mm512_set1_epi64(factor));
-}
 FOVEA_TARGET_AVX512 static inline int signs(Vector x) { return _mm512_movepi32_mask(x); }
 }  // namespace avx512
 

@@ -1,36 +1,9 @@
-// The bits of one instruction set, with Vector, multiply_even() and signs() of each; see each_isa.inl.
+// The bits of one instruction set, with Vector and signs() of each; see each_isa.inl.
 
-typedef uint32_t Words __attribute__((vector_size(4 * FOVEA_LANES), aligned(4), may_alias));
+typedef simd::words::Native<FOVEA_LANES>::w Words;
 typedef int32_t Signed __attribute__((vector_size(4 * FOVEA_LANES), aligned(4), may_alias));
-typedef uint64_t Wide __attribute__((vector_size(4 * FOVEA_LANES), aligned(4), may_alias));
 typedef float Numbers __attribute__((vector_size(4 * FOVEA_LANES), aligned(4), may_alias));
 typedef uint16_t Shorts __attribute__((vector_size(2 * FOVEA_LANES), aligned(2), may_alias));
-
-struct Product {
-  Words high, low;
-};
-
-INLINE Wide multiply_lanes(Wide x, uint32_t factor) { return (Wide)multiply_even((Vector)x, factor); }
-
-INLINE Product multiply(Words x, uint32_t factor) {
-  const Wide even = multiply_lanes((Wide)x, factor), odd = multiply_lanes((Wide)x >> 32, factor);
-  const Wide upper = Wide{} + 0xffffffff00000000u;
-  return {(Words)((even >> 32) | (odd & upper)), (Words)((even & ~upper) | (odd << 32))};
-}
-
-// core/random.h's philox() for counters of each lane.
-INLINE void philox_words(uint64_t key, Words (&c)[4]) {
-  uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const Product a = multiply(c[0], 0xD2511F53), b = multiply(c[2], 0xCD9E8D57);
-    c[0] = b.high ^ c[1] ^ k0;
-    c[1] = b.low;
-    c[2] = a.high ^ c[3] ^ k1;
-    c[3] = a.low;
-    k0 += 0x9E3779B9;
-    k1 += 0xBB67AE85;
-  }
-}
 
 INLINE Words lane_numbers() {
   Words lane;
@@ -45,7 +18,7 @@ INLINE void slice_bits(const Dropout& dropout, const Counters& counters, uint16_
   for (int part = 0; part < 16; part += FOVEA_LANES) {
     Words c[4];
     counters(lane_numbers() + static_cast<uint32_t>(part), c);
-    philox_words(dropout.seed, c);
+    simd::philox_words(dropout.seed, c);
     for (int w = 0; w < 4; ++w) {
       const Signed low = (Signed)(c[w] & 0xffffu), high = (Signed)(c[w] >> 16);
       const auto limit = static_cast<int32_t>(dropout.threshold);

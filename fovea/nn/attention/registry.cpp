@@ -16,8 +16,10 @@
 #include "fovea/nn/attention/expire_span.h"
 #include "fovea/nn/attention/forgetting.h"
 #include "fovea/nn/attention/gaussian.h"
+#include "fovea/nn/attention/hard.h"
 #include "fovea/nn/attention/head_gate.h"
 #include "fovea/nn/attention/head_router.h"
+#include "fovea/nn/attention/hierarchical.h"
 #include "fovea/nn/attention/hybrid.h"
 #include "fovea/nn/attention/linear.h"
 #include "fovea/nn/attention/linformer.h"
@@ -45,7 +47,8 @@ const std::vector<AttentionEntry>& attention_entries() {
                                                       local_attention(),          local_p_attention(),
                                                       longformer_attention(),     sparse_strided_attention(),
                                                       sparse_fixed_attention(),   bigbird_attention(),
-                                                      hybrid_attention(),         lsh_attention(),
+                                                      hard_attention(),           hybrid_attention(),
+                                                      hierarchical_attention(),   lsh_attention(),
                                                       linear_attention(),         performer_attention(),
                                                       efficient_attention(),      nystrom_attention(),
                                                       linformer_attention(),      forgetting_attention(),

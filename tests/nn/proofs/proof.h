@@ -83,6 +83,9 @@ struct ProofRow {
   bool equal_heads = false;
   /// Of the memory that a call takes beside its operands and result, over N; 0: none grows.
   double memory_exponent = 1.0;
+  /// Keys of the calls whose memory is measured, where that of their number hides what the queries take; 0:
+  /// as many as queries.
+  int64_t memory_keys = 0;
   /// Positions lie in grid_of() their number.
   bool grid = false;
   /// The mechanism of so many positions, where `text` does not fit all.

@@ -236,13 +236,14 @@ std::pair<double, double> bytes_of_call(const ProofRow& row, const std::string& 
   const auto attention = build_for(row, text, n, kWidth);
   nn::AttentionInput input;
   input.grid = places_of(row, n);
-  input.q = at::randn({1, 1, n, 16}), input.k = at::randn({1, 1, n, 16}), input.v = at::randn({1, 1, n, 16});
+  const int64_t m = row.memory_keys ? row.memory_keys : n;
+  input.q = at::randn({1, 1, n, 16}), input.k = at::randn({1, 1, m, 16}), input.v = at::randn({1, 1, m, 16});
   if (row.rows) input.x = at::randn({1, n, kWidth});
   const int64_t before = bytes_out();
   reset_peak();
   const at::Tensor out = attention->forward(input).out;
   return {static_cast<double>(peak_bytes_out() - before) - static_cast<double>(out.nbytes()),
-          static_cast<double>(attention->cost(n, n, 16).bytes)};
+          static_cast<double>(attention->cost(n, m, 16).bytes)};
 }
 
 // What grows with N, in lengths where it stands above the kernel's tiles, which do not.
@@ -255,7 +256,8 @@ TEST_P(Proof, MemoryGrowsAsItsCostSays) {
   at::set_num_threads(1);
   const auto* law = std::get_if<CostLaw>(&GetParam().cost);
   std::vector<double> taken, said;
-  const int64_t shortest = GetParam().memory_exponent > 1.0 ? 512 : GetParam().grid ? 16384 : 1024;
+  const bool much = GetParam().grid || GetParam().memory_keys > 0;
+  const int64_t shortest = GetParam().memory_exponent > 1.0 ? 512 : much ? 16384 : 1024;
   for (const int64_t n : {shortest, 2 * shortest, 4 * shortest}) {
     const std::string text = law && !GetParam().rows ? law->text(n) : GetParam().text_of(n);
     const auto [bytes, cost] = bytes_of_call(GetParam(), text, n);

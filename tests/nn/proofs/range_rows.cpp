@@ -1,7 +1,11 @@
 #include "tests/nn/proofs/range_rows.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "tests/nn/proofs/formulas.h"
 
@@ -156,11 +160,62 @@ ProofRow learned_entmax_row() {
   return row;
 }
 
+// The keys of the largest scores, as draws are in evaluation.
+at::Tensor highest(const Operands& o, int64_t count) {
+  const at::Tensor scores =
+      at::where(o.seen, scaled_dots(o).detach(), -std::numeric_limits<double>::infinity());
+  const at::Tensor least = std::get<0>(scores.topk(std::min(count, o.keys()), -1)).amin(-1, true);
+  return o.seen & (scores >= least);
+}
+
+ProofRow hard_row() {
+  ProofRow row{
+      "hard", [](const Operands& o) { return softmax_over(scaled_dots(o), highest(o, 1), o.v); },
+      Limit{"hard:estimator=reinforce,k=33", "softmax"},
+      Reason{"the authors' code is in Theano; hard_test has the laws of draws and of their gradients"},
+      over(2.0, "hard")};
+  row.memory_keys = 64;
+  return row;
+}
+
+ProofRow hard_pair_row() {
+  ProofRow row = hard_row();
+  row.text = "hard:estimator=reinforce,k=2";
+  row.formula = [](const Operands& o) { return softmax_over(scaled_dots(o), highest(o, 2), o.v); };
+  row.cost = Reason{"that of hard, for each draw"};
+  return row;
+}
+
+// Segments of five keys, one after the other.
+ProofRow hierarchical_row() {
+  ProofRow row{"hierarchical:segment=5",
+               [](const Operands& o) {
+                 const at::Tensor all = scaled_dots(o), pairs = o.seen.expand_as(all);
+                 std::vector<at::Tensor> scores, values, seen;
+                 for (int64_t begin = 0; begin < o.keys(); begin += 5) {
+                   const int64_t size = std::min<int64_t>(5, o.keys() - begin);
+                   const at::Tensor own = pairs.narrow(3, begin, size);
+                   const at::Tensor a = exponential_weights(all.narrow(3, begin, size), own);
+                   const at::Tensor product = (o.q * weighted(a, o.k.narrow(2, begin, size))).sum(-1);
+                   scores.push_back(product / std::sqrt(static_cast<double>(o.q.size(3))));
+                   values.push_back(weighted(a, o.v.narrow(2, begin, size)));
+                   seen.push_back(own.any(-1));
+                 }
+                 const at::Tensor b = exponential_weights(at::stack(scores, -1), at::stack(seen, -1));
+                 return (b.unsqueeze(3) * at::stack(values, -1)).sum(-1);
+               },
+               Limit{"hierarchical:segment=1", "softmax"},
+               Reason{"the field's networks pool with one query; hierarchical_test has the paper's"},
+               over(2.0, "hierarchical:segment=16")};
+  row.memory_exponent = 2.0;
+  return row;
+}
+
 }  // namespace
 
 std::vector<ProofRow> range_rows() {
-  return {forgetting_row(), expire_span_row(), adaptive_span_row(), token_span_row(),
-          head_gate_row(),  head_router_row(), learned_entmax_row()};
+  return {hard_row(),          hard_pair_row(),  hierarchical_row(), forgetting_row(),  expire_span_row(),
+          adaptive_span_row(), token_span_row(), head_gate_row(),    head_router_row(), learned_entmax_row()};
 }
 
 }  // namespace fovea::proofs
