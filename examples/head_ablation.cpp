@@ -34,7 +34,7 @@ constexpr int64_t kLayers = 4, kHeads = 4;
 constexpr double kOpen = 20.0;
 
 struct Settings {
-  int64_t patch = 7, images = 1500, epochs = 4;
+  int64_t patch = 7, images = 1500, epochs = 3;
 };
 
 struct Classifier {

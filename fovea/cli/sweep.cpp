@@ -126,8 +126,7 @@ ordered_json described(json config, const std::string& mechanism) {
     row["parameters"] = estimate.parameters;
     row["multiply_adds"] = estimate.multiply_adds;
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::usage) throw;
-    row["refused"] = message_of(error);
+    row[error.kind() == ErrorKind::usage ? "refused" : "failed"] = message_of(error);
   }
   return row;
 }
@@ -164,7 +163,8 @@ int run_sweep(const Call& call) {
     if (has_row(sweep, mechanisms[i])) continue;
     note(fmt::format("== {} of {}: {}", i + 1, mechanisms.size(), mechanisms[i]));
     std::optional<ordered_json> row = described(config, mechanisms[i]);
-    if (!row->contains("refused")) row = train_row(output, words, *row, config["batch_size"]);
+    if (!row->contains("refused") && !row->contains("failed"))
+      row = train_row(output, words, *row, config["batch_size"]);
     if (!row) {
       note(fmt::format("stopped by a signal; what is done is saved. The same call goes on."));
       return StopOnSignal::exit_code();

@@ -5,6 +5,7 @@
 #include <torch/nn/init.h>
 #include <torch/nn/modules/container/modulelist.h>
 
+#include "fovea/core/error.h"
 #include "fovea/nn/attention/registry.h"
 #include "fovea/nn/init.h"
 #include "fovea/nn/position/host.h"
@@ -24,6 +25,13 @@ nn::TransformerBlockOptions block_options(const VitConfig& c, const TokenGrid& g
   options.mlp_ratio = c.mlp_ratio;
   options.drop_path = nn::drop_path_rate_of(index, c.depth, c.drop_path_rate);
   return options;
+}
+
+// In causal order the first token, which is read, would see nothing of the image.
+void require_sight(const VitConfig& c, const nn::Attention& attention) {
+  if (!c.class_token || c.global_pool != "token" || attention.causal() == CausalAlignment::none) return;
+  throw usage_error("vit", "the class token must see the patches, and in causal order it sees itself alone",
+                    "attention '" + c.attention + "'", "Set class_token=false and global_pool=avg.");
 }
 
 }  // namespace
@@ -80,6 +88,7 @@ VisionTransformer::VisionTransformer(const VitConfig& config) : config_(config) 
     blocks_.emplace_back(block_options(config, grid_, i));
     list->push_back(blocks_.back());
   }
+  require_sight(config, *blocks_.front()->attn->attention);
   norm_ = register_module(config.global_pool == "avg" ? "fc_norm" : "norm",
                           nn::LayerNorm(torch::nn::LayerNormOptions({dim}).eps(1e-6)));
   head_drop_ = register_module("head_drop", nn::Dropout(config.drop_rate));

@@ -29,7 +29,7 @@ void check_bigbird(int64_t length, int64_t heads, const BigBird& p) {
 }
 
 // The row of a block that is not global: of `count` blocks, which it sees.
-void fill_row(const BigBird& p, int64_t block, int64_t count, Random random, bool* seen) {
+void fill_row(const BigBird& p, int64_t block, int64_t count, Random random, char* seen) {
   std::vector<int64_t> others;
   for (int64_t other = 0; other < count; ++other) {
     seen[other] =
@@ -45,11 +45,11 @@ void fill_row(const BigBird& p, int64_t block, int64_t count, Random random, boo
 
 }  // namespace
 
-AttendBlocks bigbird_blocks(int64_t length, int64_t heads, const BigBird& pattern) {
+std::vector<char> bigbird_pairs(int64_t length, int64_t heads, const BigBird& pattern) {
   check_bigbird(length, heads, pattern);
   const int64_t count = (length + pattern.size - 1) / pattern.size;
-  const at::Tensor mask = at::zeros({1, heads, count, count}, at::kBool);
-  bool* row = mask.mutable_data_ptr<bool>();
+  std::vector<char> pairs(heads * count * count);
+  char* row = pairs.data();
   for (int64_t head = 0; head < heads; ++head) {
     for (int64_t block = 0; block < count; ++block, row += count) {
       if (block < pattern.first_globals || block >= count - pattern.last_globals) {
@@ -59,6 +59,14 @@ AttendBlocks bigbird_blocks(int64_t length, int64_t heads, const BigBird& patter
       }
     }
   }
+  return pairs;
+}
+
+AttendBlocks bigbird_blocks(int64_t length, int64_t heads, const BigBird& pattern) {
+  const auto pairs = bigbird_pairs(length, heads, pattern);
+  const int64_t count = (length + pattern.size - 1) / pattern.size;
+  const at::Tensor mask = at::zeros({1, heads, count, count}, at::kBool);
+  std::copy(pairs.begin(), pairs.end(), mask.mutable_data_ptr<bool>());
   return {mask, pattern.size};
 }
 

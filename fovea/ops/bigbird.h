@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <vector>
 
 #include "fovea/ops/attend.h"
 
@@ -18,10 +19,12 @@ struct BigBird {
   uint64_t seed = 0;
 };
 
-/// BigBird's pattern as AttendOptions::blocks, for `length` queries and keys: mask (1, heads, n, n), n =
-/// ceil(length / size). A function of the numbers given alone, whatever the machine.
-/// Throws fovea::Error (usage) on sizes below 1, an even window and negative numbers. O(heads n^2).
-/// Source: BigBird (Zaheer et al. 2020), section 2 and appendix D.
+/// Which blocks see which: heads x n x n, row by row, n = ceil(length / size). A function of the numbers
+/// given alone, whatever the machine. Throws fovea::Error (usage) on sizes below 1, an even window and
+/// negative numbers. O(heads n^2). Source: BigBird (Zaheer et al. 2020), section 2 and appendix D.
+std::vector<char> bigbird_pairs(int64_t length, int64_t heads, const BigBird& pattern = {});
+
+/// The same as AttendOptions::blocks, for `length` queries and keys: mask (1, heads, n, n).
 AttendBlocks bigbird_blocks(int64_t length, int64_t heads, const BigBird& pattern = {});
 
 }  // namespace fovea

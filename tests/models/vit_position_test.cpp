@@ -4,7 +4,11 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "fovea/core/error.h"
 #include "fovea/models/registry.h"
+#include "fovea/models/summary.h"
+#include "fovea/nn/attention/registry.h"
+#include "fovea/nn/meta_device.h"
 #include "fovea/nn/position/registry.h"
 #include "tests/support/errors.h"
 
@@ -48,6 +52,33 @@ TEST(VitPosition, EverySchemeLearns) {
         EXPECT_TRUE(at::isfinite(item.value().grad()).all().item<bool>()) << entry.name << ' ' << item.key();
       }
     }
+  }
+}
+
+// Counted without memory, or refused with a reason.
+TEST(VitAttention, EveryMechanismIsCountedOrRefused) {
+  int counted = 0;
+  for (const auto& entry : nn::attention_entries()) {
+    SCOPED_TRACE(entry.name);
+    const nn::MetaDeviceScope meta;
+    try {
+      const nlohmann::json config = {
+          {"attention", entry.name}, {"class_token", false}, {"global_pool", "avg"}};
+      EXPECT_GT(summarise(*make_model("fashion_vit", config)).multiply_adds, 0);
+      ++counted;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::usage) << error.what();
+    }
+  }
+  EXPECT_GE(counted, 30);
+}
+
+TEST(VitAttention, AClassTokenThatSeesItselfAloneIsRefused) {
+  for (const char* text : {"forgetting", "sparse_fixed", "linear:causal=true", "lsh:causal=true"}) {
+    const nlohmann::json with_token = {{"attention", text}};
+    expect_error(ErrorKind::usage, {"[vit]", "class token", text},
+                 [&] { make_image_model("fashion_vit", with_token); });
+    make_image_model("fashion_vit", {{"attention", text}, {"global_pool", "avg"}});
   }
 }
 

@@ -102,6 +102,20 @@ TEST(Lsh, IsAFunctionOfItsSeed) {
   EXPECT_GT(gap(run("3"), run("4")), 0.01);
 }
 
+TEST(Lsh, CausalOrderIsAskedOfItOrOfTheCall) {
+  at::manual_seed(36);
+  AttentionInput input = hashed_input(100, 8, 8);
+  for (const std::string sizes : {"buckets=4,chunk=16", "chunk=128"}) {
+    input.call.causal = CausalAlignment::none;
+    const auto of_its_own = hashed(sizes + ",causal=true", input);
+    EXPECT_EQ(of_its_own->causal(), CausalAlignment::top_left);
+    const at::Tensor out = of_its_own->forward(input).out, all = hashed(sizes, input)->forward(input).out;
+    EXPECT_GT(gap(out, all), 0.01) << sizes;
+    input.call.causal = CausalAlignment::top_left;
+    EXPECT_TRUE(hashed(sizes, input)->forward(input).out.equal(out)) << sizes;
+  }
+}
+
 // Keys are the queries of unit length: k is not read.
 TEST(Lsh, ReadsNoKeys) {
   at::manual_seed(35);

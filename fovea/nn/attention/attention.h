@@ -128,6 +128,8 @@ class Attention : public torch::nn::Module {
   /// n queries, m keys, head size d (values too).
   virtual AttentionCost cost(int64_t n, int64_t m, int64_t d) const = 0;
 
+  /// Its own causal order, which every call is in.
+  virtual CausalAlignment causal() const { return CausalAlignment::none; }
   /// Positions in a block of AttentionCall::blocks, where the mechanism wants such a mask of every call.
   virtual std::optional<int64_t> block() const { return std::nullopt; }
   /// Its parameters have a value that means something before any training.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "fovea/core/error.h"
 
@@ -34,10 +35,9 @@ void BigBirdAttention::prepare(AttentionInput& input, AttendOptions& options) co
 
 // Of the first head; the others see as many.
 int64_t BigBirdAttention::pairs(int64_t n, int64_t) const {
-  const AttendBlocks blocks = bigbird_blocks(n, 1, pattern_);
-  const int64_t count = blocks.mask.size(3);
-  const bool* seen = blocks.mask.const_data_ptr<bool>();
-  const auto length = [&](int64_t block) { return std::min(blocks.size, n - block * blocks.size); };
+  const int64_t size = pattern_.size, count = (n + size - 1) / size;
+  const std::vector<char> seen = bigbird_pairs(n, 1, pattern_);
+  const auto length = [&](int64_t block) { return std::min(size, n - block * size); };
   int64_t pairs = 0;
   for (int64_t row = 0; row < count; ++row) {
     for (int64_t column = 0; column < count; ++column) {

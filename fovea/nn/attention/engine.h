@@ -127,6 +127,7 @@ class EngineAttention : public Attention {
   EngineAttention(AttentionKind kind, const AttentionShape& shape, EngineOptions options);
 
   AttentionCost cost(int64_t n, int64_t m, int64_t d) const override;
+  CausalAlignment causal() const override { return options_.causal; }
   std::optional<int64_t> block() const override { return options_.block; }
   bool runs_untrained() const override;
   /// Which implementation runs for this input, which fits.

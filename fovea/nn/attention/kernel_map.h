@@ -37,6 +37,7 @@ class KernelMapAttention : public Attention {
   at::Tensor step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, LinearState& state);
 
   AttentionCost cost(int64_t n, int64_t m, int64_t d) const override;
+  CausalAlignment causal() const override { return causal_; }
 
  protected:
   AttentionOutput run(const AttentionInput& input) override;

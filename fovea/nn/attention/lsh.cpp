@@ -70,11 +70,15 @@ void LshOptions::check(const std::string& where) const {
 LshAttention::LshAttention(AttentionKind kind, const AttentionShape& shape, const LshOptions& options)
     : Attention(std::move(kind), shape), rotations(drawn_rotations(shape, options)), options_(options) {}
 
+CausalAlignment LshAttention::causal_of(const AttentionInput& input) const {
+  return joined_causal(options_.causal, input.call.causal);
+}
+
 LshAttention::Seen LshAttention::see_all(const AttentionInput& input, const at::Tensor& keys) const {
   AttendOptions options;
   options.scale = options_.scale;
   options.functors = bind(Identity{}, !fovea::Window(0, 0));
-  options.causal = input.call.causal;
+  options.causal = causal_of(input);
   options.key_lengths = input.call.key_lengths;
   options.lse = true;
   const AttendResult result = attend(input.q, keys, with_heads(input.v, shape().heads), options);
@@ -83,7 +87,7 @@ LshAttention::Seen LshAttention::see_all(const AttentionInput& input, const at::
 
 LshAttention::Seen LshAttention::see_buckets(const AttentionInput& input, const at::Tensor& keys) const {
   const int64_t chunk = options_.chunk;
-  const LshLayout layout{options_.buckets, chunk, input.call.causal != CausalAlignment::none,
+  const LshLayout layout{options_.buckets, chunk, causal_of(input) != CausalAlignment::none,
                          options_.attend_across_buckets};
   const LshOrder order =
       lsh_order(lsh_buckets(input.q, rotations).cpu(), layout, key_counts(mechanism(), input));

@@ -1,5 +1,5 @@
 #pragma once
-#include "fovea/nn/attention/attention.h"
+#include "fovea/nn/attention/engine.h"
 #include "fovea/nn/attention/entry.h"
 
 namespace fovea::nn {
@@ -8,6 +8,7 @@ struct LshOptions {
   int64_t buckets = 64, rounds = 4, chunk = 64, seed = 0;
   bool attend_across_buckets = false;
   double scale = 1.0;
+  CausalAlignment causal = CausalAlignment::none;
 
   template <class Visitor>
   static void fields(LshOptions& o, Visitor&& visit) {
@@ -20,6 +21,7 @@ struct LshOptions {
                      "as transformers and reformer-pytorch do"},
           o.attend_across_buckets);
     visit(OptionText{"scale", "s_ij = scale q_i . q_j / |q_j|"}, o.scale, AnyNumber{});
+    visit_causal_order(o.causal, visit);
   }
   void check(const std::string& where) const;
 };
@@ -37,6 +39,7 @@ class LshAttention : public Attention {
  public:
   LshAttention(AttentionKind kind, const AttentionShape& shape, const LshOptions& options);
   AttentionCost cost(int64_t n, int64_t m, int64_t d) const override;
+  CausalAlignment causal() const override { return options_.causal; }
 
   /// (H, D, rounds, buckets / 2), float32.
   at::Tensor rotations;
@@ -49,6 +52,7 @@ class LshAttention : public Attention {
   struct Seen {
     at::Tensor out, blind;
   };
+  CausalAlignment causal_of(const AttentionInput& input) const;
   Seen see_all(const AttentionInput& input, const at::Tensor& keys) const;
   Seen see_buckets(const AttentionInput& input, const at::Tensor& keys) const;
 

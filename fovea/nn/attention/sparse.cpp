@@ -33,6 +33,8 @@ class StridedAttention : public EngineAttention {
   StridedAttention(AttentionKind kind, const AttentionShape& shape, StridedOptions options)
       : EngineAttention(std::move(kind), shape, options), stride_(options.stride) {}
 
+  CausalAlignment causal() const override { return CausalAlignment::top_left; }
+
  protected:
   std::shared_ptr<const AttendFunctors> functors() const override {
     const auto stride = static_cast<int32_t>(stride_);
@@ -77,6 +79,8 @@ class FixedAttention : public EngineAttention {
       : EngineAttention(std::move(kind), shape, options),
         stride_(options.stride),
         summary_(options.summary) {}
+
+  CausalAlignment causal() const override { return CausalAlignment::top_left; }
 
  protected:
   std::shared_ptr<const AttendFunctors> functors() const override {
