@@ -231,7 +231,7 @@ void check_masks(const char* where, const at::Tensor& q, const at::Tensor& k, co
     if (options.mask->scalar_type() != at::kBool || !broadcasts(*options.mask, scores)) {
       throw usage_error(where, "the mask must be boolean and broadcastable to (B, H, N, M)",
                         describe(*options.mask),
-                        "true means: may attend. A mask of numbers to be added is options.bias.");
+                        "true means: may attend. Give numbers that are to be added as `bias`.");
     }
     check_device(where, *options.mask, q, "the mask");
   }

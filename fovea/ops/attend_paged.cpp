@@ -62,7 +62,7 @@ void check_table(const at::Tensor& q, const PagedCache& cache) {
   };
   if (!is_index(cache.table, 2) || !is_index(cache.lengths, 1)) {
     throw usage_error(kPaged, "the table (B, pages) and the lengths (B) must be int32, on the device of q",
-                      found, "Convert them with .to(q.device(), at::kInt).");
+                      found, "Convert them to int32, there.");
   }
 }
 

@@ -6,6 +6,7 @@ from typing import TypedDict
 
 import torch
 from torch import Tensor
+from torch.overrides import is_tensor_like
 from typing_extensions import Unpack
 
 import fovea.library  # noqa: F401 (registers torch.ops.fovea)
@@ -59,6 +60,7 @@ class AttendOptions(TypedDict, total=False):
 
 
 _OPTIONS = frozenset(AttendOptions.__annotations__)
+_TENSORS = frozenset(name for name, kind in AttendOptions.__annotations__.items() if kind == Tensor | None)
 
 
 def attend(
@@ -145,9 +147,19 @@ def attend_paged(
 
     Raises ValueError for arguments that do not fit. Source: PagedAttention (Kwon et al. 2023), section 4.
     """
+    given = {"q": q, "k_pages": k_pages, "v_pages": v_pages, "table": table, "lengths": lengths}
+    _require_tensors("attend_paged", given)
     return torch.ops.fovea.attend_paged(
         q, k_pages, v_pages, table, lengths, scale=scale, enable_gqa=enable_gqa
     )[0]
+
+
+def _require_tensors(name, given):
+    for key, value in given.items():
+        if not is_tensor_like(value):
+            raise ValueError(
+                f"[{name}] {key} must be a tensor; found {type(value).__name__}. Convert it with torch.as_tensor()."
+            )
 
 
 def _parts_of(name, option, given):
@@ -164,6 +176,8 @@ def _call(name, tensors, options):
     for option in options:
         if option not in _OPTIONS:
             raise TypeError(f"{name}() got an unexpected keyword argument {option!r}")
+    _require_tensors(name, dict(zip("qkvw", tensors)))
+    _require_tensors(name, {o: given for o, given in options.items() if o in _TENSORS and given is not None})
     arguments = dict(options)
     causal = arguments.pop("causal", False)
     if causal not in _CAUSAL:

@@ -203,7 +203,8 @@ TEST(AttendPaged, RefusesWhatDoesNotFit) {
   expect("a page must hold a key", [](auto& c) { c.k_pages = c.v_pages = at::randn({3, 2, 0, 8}); });
   expect("the heads of q", [](auto& c) { c.k_pages = c.v_pages = at::randn({3, 3, 16, 8}); });
   expect("q, k_pages and v_pages must share one", [](auto& c) { c.v_pages = c.v_pages.to(at::kHalf); });
-  expect("the table (B, pages)", [](auto& c) { c.table = c.table.to(at::kLong); });
+  expect("the table (B, pages) and the lengths (B) must be int32",
+         [](auto& c) { c.table = c.table.to(at::kLong); });
   expect("the table (B, pages)", [](auto& c) { c.table = c.table.slice(0, 0, 1); });
   expect("the table (B, pages)", [](auto& c) { c.lengths = at::Tensor(); });
   expect("a length must be in 0 ... 32", [](auto& c) { c.lengths = ints({5, 33}); });

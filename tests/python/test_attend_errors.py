@@ -27,6 +27,11 @@ class Errors(unittest.TestCase):
         q, k, v = random_operands(4, 6)
         self.refuses("must share one type", q, k.double(), v)
 
+    def test_numbers_that_are_no_tensors(self):
+        q, k, v = random_operands(4, 6)
+        self.refuses("q must be a tensor; found ndarray. Convert it with torch.as_tensor().", q.detach().numpy(), k, v)
+        self.refuses("bias must be a tensor; found list", q, k, v, bias=[0.0] * 6)
+
     def test_groups_are_asked_for(self):
         self.refuses("Pass enable_gqa=True", *random_operands(4, 6, heads=4, kv_heads=2))
         self.refuses("must be a multiple", *random_operands(4, 6, heads=3, kv_heads=2), enable_gqa=True)

@@ -36,6 +36,10 @@ class Additive(unittest.TestCase):
         scores = torch.tanh(q.unsqueeze(3) + k.unsqueeze(2)) @ w
         torch.testing.assert_close(seen["lse"], scores.logsumexp(-1))
 
+    def test_a_weight_that_is_no_tensor(self):
+        with self.assertRaisesRegex(ValueError, r"^\[additive_attend\] w must be a tensor; found float"):
+            fovea.additive_attend(*random_operands(9, 11), 1.0)
+
     def test_what_it_has_not(self):
         q, k, v = random_operands(9, 11)
         w, offsets = torch.ones(16), torch.tensor([0, 2])
@@ -82,6 +86,11 @@ class Paged(unittest.TestCase):
         k, v, table, lengths, _ = self.cache([17, 9])
         with self.assertRaisesRegex(ValueError, r"^\[attend_paged\] .*Pass enable_gqa=True"):
             fovea.attend_paged(torch.randn(2, 4, 1, 16), k, v, table, lengths)
+
+    def test_numbers_that_are_no_tensors(self):
+        k, v, table, lengths, _ = self.cache([17, 9])
+        with self.assertRaisesRegex(ValueError, r"^\[attend_paged\] table must be a tensor; found ndarray"):
+            fovea.attend_paged(torch.randn(2, 2, 1, 16), k, v, table.numpy(), lengths)
 
     def test_a_wrong_page(self):
         k, v, table, lengths, _ = self.cache([17, 9])
