@@ -166,7 +166,7 @@ int run_sweep(const Call& call) {
     if (!row->contains("refused") && !row->contains("failed"))
       row = train_row(output, words, *row, config["batch_size"]);
     if (!row) {
-      note(fmt::format("stopped by a signal; what is done is saved. The same call goes on."));
+      note("stopped by a signal; what is done is saved. The same call goes on.");
       return StopOnSignal::exit_code();
     }
     sweep["rows"].push_back(*row);

@@ -23,9 +23,10 @@ AttentionOperands record_operands(models::ImageNetwork& network, const at::Tenso
     network.forward(images);
   }
   AttentionOperands operands;
+  const auto modules = network.named_modules();
   for (const auto& [module, rows] : seen) {
     const std::string name = module_name(network, *module);
-    auto* layer = dynamic_cast<nn::SelfAttentionImpl*>(network.named_modules()[name].get());
+    auto* layer = dynamic_cast<nn::SelfAttentionImpl*>(modules[name].get());
     nn::AttentionInput input = layer->project(rows);
     for (at::Tensor* t : {&input.q, &input.k, &input.v}) *t = t->to(at::kFloat);
     operands.layers.push_back(name);
