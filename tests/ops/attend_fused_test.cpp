@@ -93,6 +93,17 @@ TEST(AttendFused, WhatIsHiddenHasNoInfluence) {
   }
 }
 
+TEST(AttendFused, WhatIsHiddenOfFewKeysHasNoInfluence) {
+  at::manual_seed(20);
+  for (const char* functors : {"causal", "window", "dilated", "global", "segments", "prefix"}) {
+    const AttendCase c{1, 4, 2, 70, 60, 32, 32, at::kFloat, "padded", functors};
+    test::expect_isolated(attend_fused, c, {41, false, test::kNan});
+    for (const double poison : {test::kNan, test::kInfinity, -test::kInfinity}) {
+      test::expect_isolated(attend_fused, c, {41, true, poison});
+    }
+  }
+}
+
 TEST(AttendFused, ASpoiltQuerySpoilsItsOwnRow) {
   at::manual_seed(18);
   const Operands t = test::make_operands({1, 2, 2, 100, 80, 16, 16, at::kFloat, "contiguous", "none"});

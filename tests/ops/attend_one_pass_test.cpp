@@ -85,7 +85,7 @@ void expect_taken(int64_t rows, int64_t columns, int64_t inside, double before) 
                    maximum = at::full({rows}, before), rescale = at::ones({rows});
   const auto height = static_cast<int32_t>(rows), width = static_cast<int32_t>(columns);
   ASSERT_TRUE(kernels::softmax_in_one_pass(
-      kernels::ScoreProducts<C>{{q.const_data_ptr<C>(), packed.const_data_ptr<C>(), 64, columns}, 0.2f},
+      kernels::ScoreProducts<C>{{q.const_data_ptr<C>(), packed.const_data_ptr<C>(), 64, 64, columns}, 0.2f},
       kernels::WeightBlock<C>{weights.mutable_data_ptr<C>(), columns, height, width,
                               static_cast<int32_t>(inside)},
       {maximum.mutable_data_ptr<float>(), sum.mutable_data_ptr<float>(), rescale.mutable_data_ptr<float>()}));

@@ -130,8 +130,8 @@ KERNEL void gradient(Products p, Block to) {
     } else {
       gradient_row_tiles<1>(p, to);
     }
-    p.scores.a += 2 * kTileRows * p.scores.dim;
-    p.grad.a += 2 * kTileRows * p.grad.dim;
+    p.scores.a += 2 * kTileRows * p.scores.a_stride;
+    p.grad.a += 2 * kTileRows * p.grad.a_stride;
     to.weights += 2 * kTileRows * to.stride;
     to.grad += 2 * kTileRows * to.stride;
     to.grad_pairs += 2 * kTileRows * to.stride;

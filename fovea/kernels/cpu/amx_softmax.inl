@@ -88,7 +88,7 @@ INLINE bool softmax_rows(Products p, Block to, float* references, float* sums) {
   int32_t r = 0;
   for (; r + kTileRows < to.rows && fits; r += 2 * kTileRows) {
     fits = softmax_row_tiles<2>(p, to, references + r, sums + r);
-    p.operands.a += 2 * kTileRows * p.operands.dim;
+    p.operands.a += 2 * kTileRows * p.operands.a_stride;
     to.weights += 2 * kTileRows * to.stride;
   }
   return fits && (r == to.rows || softmax_row_tiles<1>(p, to, references + r, sums + r));

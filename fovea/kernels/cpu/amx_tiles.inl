@@ -27,7 +27,7 @@ INLINE TileConfig use_whole_tiles() {
 template <int kRows, int kColumns, class Work>
 INLINE void multiply(const ProductOperands<c10::BFloat16>& p, const Work& work) {
   constexpr int32_t products = kRows * kColumns;
-  const int64_t row = p.dim * sizeof(c10::BFloat16), pair = 2 * p.b_stride * sizeof(c10::BFloat16);
+  const int64_t row = p.a_stride * sizeof(c10::BFloat16), pair = 2 * p.b_stride * sizeof(c10::BFloat16);
   const int32_t parts = static_cast<int32_t>(p.dim) / 32 * products;
   int32_t part = 0;
   _tile_zero(0);
@@ -47,7 +47,7 @@ INLINE void multiply(const ProductOperands<c10::BFloat16>& p, const Work& work) 
       work(part++, parts);
     }
     if constexpr (kRows == 2) {
-      _tile_loadd(5, a + kTileRows * p.dim, row);
+      _tile_loadd(5, a + kTileRows * p.a_stride, row);
       _tile_dpbf16ps(2, 5, 6);
       work(part++, parts);
     }

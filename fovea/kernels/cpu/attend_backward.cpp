@@ -111,10 +111,12 @@ class HeadGradient {
   }
 
   ProductOperands<C> score_operands(const Queries& queries, int64_t q0) const {
-    return {keys_.get(), queries.q_columns(q0, walk_.q0() - q0), queries.dim(), queries.width(q0)};
+    return {keys_.get(), queries.q_columns(q0, walk_.q0() - q0), queries.dim(), queries.dim(),
+            queries.width(q0)};
   }
   ProductOperands<C> grad_operands(const Queries& queries, int64_t q0) const {
-    return {values_.get(), queries.g_columns(q0, walk_.q0() - q0), queries.value_dim(), queries.width(q0)};
+    return {values_.get(), queries.g_columns(q0, walk_.q0() - q0), queries.value_dim(), queries.value_dim(),
+            queries.width(q0)};
   }
   ProductTile product_tile(float* products) const {
     const auto rows = static_cast<int32_t>(height()), columns = static_cast<int32_t>(walk_.columns());

@@ -2,6 +2,7 @@
 #include <c10/util/Half.h>
 
 #include "fovea/kernels/attend_args.h"
+#include "fovea/kernels/cpu/few_keys.h"
 #include "fovea/kernels/cpu/packed_keys.h"
 #include "fovea/kernels/cpu/parallel.h"
 #include "fovea/kernels/cpu/score_walk.h"
@@ -97,6 +98,16 @@ void by_blocks(const ForwardArgs& args) {
       });
 }
 
+void by_few_keys(const ForwardArgs& args) {
+  const QueryBlocks blocks(args);
+  for_each_task(
+      args.n.batch * args.n.heads * blocks.count, [&] { return FewKeys(args); },
+      [&](FewKeys& keys, int64_t task) {
+        const int64_t head = task / blocks.count, q0 = blocks.first_query(task % blocks.count);
+        keys.run(head / args.n.heads, head % args.n.heads, q0, std::min(blocks.rows, args.n.queries - q0));
+      });
+}
+
 // Few heads would leave threads without work at the end.
 template <class T, class C>
 void forward(const ForwardArgs& args) {
@@ -109,6 +120,7 @@ void forward(const ForwardArgs& args) {
 
 void attend_forward(const ForwardArgs& args) {
   if (args.n.batch * args.n.heads * args.n.queries == 0) return;
+  if (has_few_keys(args)) return by_few_keys(args);
   with_types(args.type, [&]<class T, class C>() { forward<T, C>(args); });
 }
 

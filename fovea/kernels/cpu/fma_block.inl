@@ -29,7 +29,7 @@ INLINE void multiply(const ProductOperands<float>& p, NF (&products)[kRows][kVec
     for (int c = 0; c < kVectors; ++c) row[c] = *reinterpret_cast<const NF*>(b + c * FOVEA_LANES);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      const NF number = p.a[r * p.dim + d] - NF{};
+      const NF number = p.a[r * p.a_stride + d] - NF{};
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) products[r][c] += number * row[c];
     }

@@ -10,8 +10,8 @@ struct GradientPanel {
 };
 
 INLINE void skip_rows(GradientPanel& panel, int32_t rows) {
-  panel.products.scores.a += rows * panel.products.scores.dim;
-  panel.products.grad.a += rows * panel.products.grad.dim;
+  panel.products.scores.a += rows * panel.products.scores.a_stride;
+  panel.products.grad.a += rows * panel.products.grad.a_stride;
   panel.weights += rows * panel.stride;
   panel.grad += rows * panel.stride;
 }

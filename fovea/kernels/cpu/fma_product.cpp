@@ -13,8 +13,10 @@ namespace fovea::kernels {
 #define FOVEA_ROWS "fovea/kernels/cpu/fma_product.inl"
 #include "fovea/kernels/cpu/each_isa.inl"
 
-void multiply(const ProductOperands<float>& operands, const ProductTile& to) {
-  for_active_isa(baseline::product, avx2::product, avx512::product)(operands, to);
+void multiply(const ProductOperands<float>& operands, const ProductTile& to) { multiply(operands, 1.0f, to); }
+
+void multiply(const ProductOperands<float>& operands, float factor, const ProductTile& to) {
+  for_active_isa(baseline::product, avx2::product, avx512::product)(operands, factor, to);
 }
 
 void multiply(const ProductOperands<c10::BFloat16>& p, const ProductTile& to) {

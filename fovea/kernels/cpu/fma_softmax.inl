@@ -13,7 +13,7 @@ struct WeightPanel {
 };
 
 INLINE void skip_rows(WeightPanel& panel, int32_t rows) {
-  panel.operands.a += rows * panel.operands.dim;
+  panel.operands.a += rows * panel.operands.a_stride;
   panel.references += rows;
   panel.sums += rows * FOVEA_LANES;
   panel.weights += rows * panel.stride;

@@ -12,12 +12,12 @@
 
 namespace fovea::kernels {
 
-/// Rows of A, `dim` apart, and B, rows `b_stride` apart, in pairs of them where they are bfloat16. C is
-/// float, or c10::BFloat16 where there are tile registers.
+/// Rows of A and `dim` rows of B, `a_stride` and `b_stride` apart, those of B in pairs where they are
+/// bfloat16. C is float, or c10::BFloat16 where there are tile registers.
 template <class C>
 struct ProductOperands {
   const C *a, *b;
-  int64_t dim, b_stride;
+  int64_t dim, a_stride, b_stride;
 };
 
 /// Whether the active instruction set makes sums of so many terms itself. Of bfloat16 those of whole tile
@@ -27,7 +27,7 @@ bool has_one_pass(int64_t dim) {
   return std::is_same_v<C, float> || (active_isa() >= Isa::amx && dim % 32 == 0);
 }
 
-/// Products A B to memory: rows an even number, columns a multiple of 16.
+/// Products A B to memory: columns a multiple of 16.
 struct ProductTile {
   float* products;
   int64_t stride;
@@ -38,5 +38,8 @@ struct ProductTile {
 /// weights again, whichever path either took.
 void multiply(const ProductOperands<float>& operands, const ProductTile& to);
 void multiply(const ProductOperands<c10::BFloat16>& operands, const ProductTile& to);
+
+/// The same times a factor, rounded once more.
+void multiply(const ProductOperands<float>& operands, float factor, const ProductTile& to);
 
 }  // namespace fovea::kernels

@@ -19,6 +19,10 @@ namespace fovea::kernels {
 #define FOVEA_ROWS "fovea/kernels/cpu/pack.inl"
 #include "fovea/kernels/cpu/each_isa.inl"
 
+bool are_finite(const Rows<float>& rows) {
+  return for_active_isa(baseline::all_finite, avx2::all_finite, avx512::all_finite)(rows);
+}
+
 template <class T, class C>
 void pack_padded(const Rows<T>& rows, C* out) {
   for_active_isa(baseline::padded<T, C>, avx2::padded<T, C>, avx512::padded<T, C>)(rows, out);

@@ -71,6 +71,9 @@ struct Factors {
 // Below, T is the operands' type and C that of the products: float and float, c10::BFloat16 and itself or
 // float, c10::Half and float. All run on the active instruction set.
 
+/// Whether all numbers are.
+bool are_finite(const Rows<float>& rows);
+
 /// A operand: (round_up(count, 16), round_up(dim, pair)), padded with 0.
 template <class T, class C>
 void pack_padded(const Rows<T>& rows, C* out);

@@ -43,6 +43,15 @@ INLINE bool any(NI lanes) {
 
 INLINE NI not_finite(NI bits) { return (bits & 0x7f800000) == 0x7f800000; }
 
+KERNEL bool all_finite(const Rows<float>& rows) {
+  NI bad = {};
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const float* row = rows.data + r * rows.stride;
+    for (int64_t d = 0; d < rows.dim; d += FOVEA_LANES) bad |= not_finite((NI)load_first(row + d, rows.dim - d));
+  }
+  return !any(bad);
+}
+
 template <class T, class C>
 KERNEL void padded(const Rows<T>& rows, C* out) {
   const int64_t dim = round_up(rows.dim, kPair<C>), height = round_up(rows.count, 16);

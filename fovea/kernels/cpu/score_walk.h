@@ -142,7 +142,7 @@ class ScoreWalk {
 
   ProductOperands<C> operands(int64_t k0, const Run& run) const {
     return {q_.get() + run.first_row * packed_.dim(), packed_.keys(kv_head_, k0, run.begin - k0),
-            packed_.dim(), packed_.width(k0)};
+            packed_.dim(), packed_.dim(), packed_.width(k0)};
   }
 
   // Also hides the keys that only pad the block.

@@ -3,16 +3,20 @@
 #include "fovea/kernels/cpu/exp2.inl"
 #include "fovea/kernels/cpu/fold.inl"
 
-INLINE float row_maximum(const float* row, int32_t columns) {
-  F even = load(row, F{}), odd = even;
-  int32_t c = FOVEA_LANES;
-  for (; c + FOVEA_LANES < columns; c += 2 * FOVEA_LANES) {
-    even = max(load(row + c, F{}), even);
-    odd = max(load(row + c + FOVEA_LANES, F{}), odd);
+// Rows side by side hide each other's latencies, those of sums over lanes above all.
+static constexpr int kSoftmaxRows = FOVEA_LANES == 16 ? 4 : 2;
+
+template <int kRows>
+INLINE void row_maxima(const SoftmaxTile& tile, const float* first, float (&maxima)[kRows]) {
+  F largest[kRows];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) largest[r] = load(first + r * tile.stride, F{});
+  for (int32_t c = FOVEA_LANES; c < tile.columns; c += FOVEA_LANES) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) largest[r] = max(load(first + r * tile.stride + c, F{}), largest[r]);
   }
-  if (c < columns) even = max(load(row + c, F{}), even);
-  even = max(even, odd);
-  return largest_of(even);
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) maxima[r] = largest_of(largest[r]);
 }
 
 // Scores to units of log2, and the factor that takes those there.
@@ -21,31 +25,48 @@ INLINE float multiply(float* row, const SoftmaxTile& tile) {
   return 1.0f;
 }
 
-template <bool Narrow>
-KERNEL void softmax_rows(const SoftmaxTile& tile, const SoftmaxState& state) {
-  for (int32_t r = 0; r < tile.rows; ++r) {
-    float* row = tile.scores + r * tile.stride;
-    const float seen = row_maximum(row, tile.columns) * tile.factor, before = state.maximum[r];
-    const float now = seen > before ? seen : before;
+template <bool Narrow, int kRows>
+INLINE void softmax_block(const SoftmaxTile& tile, const SoftmaxState& state, int32_t begin) {
+  float* first = tile.scores + begin * tile.stride;
+  float now[kRows], reference[kRows], factor[kRows];
+  row_maxima(tile, first, now);
+  for (int r = 0; r < kRows; ++r) {
+    const float seen = now[r] * tile.factor, before = state.maximum[begin + r];
+    now[r] = seen > before ? seen : before;
     // A row that has seen no key yet keeps the maximum -inf; its weights are 2^-inf = 0.
-    const float reference = now == -kInfinity ? 0.0f : now;
-    const float factor = std::abs(reference) > kLargestFused ? multiply(row, tile) : tile.factor;
-    F sum = broadcast(0.0f, F{});
-    for (int32_t c = 0; c < tile.columns; c += FOVEA_LANES) {
-      const F weight = exp2_negative<Narrow>(weight_power(load(row + c, F{}), factor, reference));
-      sum = sum + weight;
+    reference[r] = now[r] == -kInfinity ? 0.0f : now[r];
+    factor[r] = std::abs(reference[r]) > kLargestFused ? multiply(first + r * tile.stride, tile) : tile.factor;
+  }
+  F sum[kRows] = {};
+  for (int32_t c = 0; c < tile.columns; c += FOVEA_LANES) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      float* row = first + r * tile.stride + c;
+      const F weight = exp2_negative<Narrow>(weight_power(load(row, F{}), factor[r], reference[r]));
+      sum[r] = sum[r] + weight;
       if constexpr (Narrow) {
-        store_bf16(static_cast<uint16_t*>(tile.weights) + r * tile.stride + c, weight);
+        store_bf16(static_cast<uint16_t*>(tile.weights) + (begin + r) * tile.stride + c, weight);
       } else {
-        store(row + c, weight);
+        store(row, weight);
       }
     }
-    // Of a row that has seen no key yet all is 0.
-    const float scale = now == before || before == -kInfinity ? 1.0f : std::exp2(before - reference);
-    state.rescale[r] = scale;
-    state.maximum[r] = now;
-    state.sum[r] = state.sum[r] * scale + sum_of(sum);
   }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    const float total = sum_of(sum[r]), before = state.maximum[begin + r];
+    // Of a row that has seen no key yet all is 0.
+    const float scale = now[r] == before || before == -kInfinity ? 1.0f : std::exp2(before - reference[r]);
+    state.rescale[begin + r] = scale;
+    state.maximum[begin + r] = now[r];
+    state.sum[begin + r] = state.sum[begin + r] * scale + total;
+  }
+}
+
+template <bool Narrow>
+KERNEL void softmax_rows(const SoftmaxTile& tile, const SoftmaxState& state) {
+  int32_t r = 0;
+  for (; r + kSoftmaxRows <= tile.rows; r += kSoftmaxRows) softmax_block<Narrow, kSoftmaxRows>(tile, state, r);
+  for (; r < tile.rows; ++r) softmax_block<Narrow, 1>(tile, state, r);
 }
 
 template <bool Narrow>

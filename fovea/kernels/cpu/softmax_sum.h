@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
-#include <vector>
 
 #include "fovea/kernels/attend_args.h"
 #include "fovea/kernels/cpu/buffer.h"
@@ -12,6 +11,7 @@
 #include "fovea/kernels/cpu/pack.h"
 #include "fovea/kernels/cpu/packed_keys.h"
 #include "fovea/kernels/cpu/softmax_rows.h"
+#include "fovea/kernels/cpu/spoilt_pairs.h"
 #include "fovea/kernels/cpu/tile_product.h"
 #include "fovea/kernels/cpu/tile_programs.h"
 
@@ -140,29 +140,17 @@ class SoftmaxSum {
     }
   }
 
-  // Which rows see(row, column) a value that is not finite; asked before the scores become weights.
   template <class Sees>
   void find_poison(const ScorePart& part, const Sees& sees) {
-    poison_.clear();
-    for (const int64_t key : packed_.poisoned(part.kv_head, part.k0)) {
-      const int64_t c = part.k0 + key - part.begin;
-      if (c < 0 || c >= part.columns) continue;
-      for (int64_t r = 0; r < part.n_rows; ++r) {
-        if (sees(r, c)) poison_.push_back({r, c});
-      }
-    }
+    spoilt_.find(packed_.poisoned(part.kv_head, part.k0), part.k0 - part.begin, part.n_rows, part.columns,
+                 sees);
   }
 
   // Adds what the packed values left out.
   void spread_poison(const ScorePart& part) {
-    for (const auto [r, c] : poison_) {
-      const T* value = packed_.given_values(part.kv_head, part.begin + c);
-      float* out = out_.get() + (part.first_row + r) * args_.n.value_dim;
-      const auto weight = static_cast<float>(weights()[r * part.columns + c]);
-      for (int64_t d = 0; d < args_.n.value_dim; ++d) {
-        if (!is_finite(value[d])) out[d] += weight * static_cast<float>(value[d]);
-      }
-    }
+    spoilt_.spread([&](int64_t r, int64_t c) { return static_cast<float>(weights()[r * part.columns + c]); },
+                   [&](int64_t c) { return packed_.given_values(part.kv_head, part.begin + c); },
+                   args_.n.value_dim, out_.get() + part.first_row * args_.n.value_dim, args_.n.value_dim);
   }
 
   SoftmaxState state(const ScorePart& part) const {
@@ -173,10 +161,6 @@ class SoftmaxSum {
   float* sum() const { return state_.get() + capacity_; }
   float* rescale() const { return state_.get() + 2 * capacity_; }
 
-  struct Poison {
-    int64_t row, column;
-  };
-
   const ForwardArgs& args_;
   const PackedKeys<T, C>& packed_;
   SoftmaxKernels softmax_;
@@ -185,7 +169,7 @@ class SoftmaxSum {
   Buffer<C> weights_;
   Buffer<float> out_, state_;
   Buffer<uint16_t> kept_;
-  std::vector<Poison> poison_;
+  SpoiltPairs spoilt_;
   bool one_pass_ = false;  // no longer than the scores of a block let it
 };
 

@@ -79,16 +79,10 @@ inline bool learns(TilePrograms programs) {
   return std::any_of(programs.begin(), programs.end(), [](const auto& p) { return p.sums.data != nullptr; });
 }
 
-/// Takes the products of a tile to scores, hidden ones to -inf, and returns the factor that takes those to
-/// units of log2. `range` is the tile's, `partial` false where it hides nothing. A mask's -inf must not meet
-/// a factor below or equal to 0. `given`, if not null, receives the scores that a program learns from.
-inline float shape_scores(TilePrograms programs, TileFace TileProgram::*face, const ScoreTile& tile,
-                          const TileRange& range, bool partial, float scale, float* given = nullptr) {
-  float factor = scale * kLog2E;
-  if (has_scores(programs) || !(factor > 0.0f)) {
-    scale_tile(tile, scale);
-    factor = kLog2E;
-  }
+/// Takes the scaled products of a tile to scores, hidden ones to -inf. `range` is the tile's, `partial` false
+/// where it hides nothing. `given`, if not null, receives the scores that a program learns from.
+inline void run_programs(TilePrograms programs, TileFace TileProgram::*face, const ScoreTile& tile,
+                         const TileRange& range, bool partial, float* given = nullptr) {
   for (const auto& program : programs) {
     if (given && program.learns_from_scores) std::copy_n(tile.scores, tile.rows * tile.stride, given);
     if ((program.*face).score) (program.*face).score(program.functors, tile);
@@ -97,6 +91,18 @@ inline float shape_scores(TilePrograms programs, TileFace TileProgram::*face, co
     if (!partial || !program.cover || program.cover(program.functors, range) == Cover::full) continue;
     (program.*face).mask(program.functors, tile);
   }
+}
+
+/// The same of products, and returns the factor that takes the scores to units of log2. A mask's -inf must
+/// not meet a factor below or equal to 0.
+inline float shape_scores(TilePrograms programs, TileFace TileProgram::*face, const ScoreTile& tile,
+                          const TileRange& range, bool partial, float scale, float* given = nullptr) {
+  float factor = scale * kLog2E;
+  if (has_scores(programs) || !(factor > 0.0f)) {
+    scale_tile(tile, scale);
+    factor = kLog2E;
+  }
+  run_programs(programs, face, tile, range, partial, given);
   return factor;
 }
 

@@ -8,10 +8,16 @@ KERNEL void scale(const ScoreTile& tile, float factor) {
 }
 
 KERNEL void hide(const ScoreTile& tile, int64_t inside) {
-  const auto first = static_cast<int32_t>(std::max<int64_t>(inside, 0)), whole = (first + FOVEA_LANES - 1) / FOVEA_LANES * FOVEA_LANES;
+  const auto first = static_cast<int32_t>(std::max<int64_t>(inside, 0)), begin = first / FOVEA_LANES * FOVEA_LANES;
+  NI lanes;
+  for (int32_t l = 0; l < FOVEA_LANES; ++l) lanes[l] = begin + l;
+  const NI seen = lanes < first;
   for (int32_t r = 0; r < tile.rows; ++r) {
     float* row = tile.scores + r * tile.stride;
-    for (int32_t c = first; c < whole; ++c) row[c] = -kInfinity;
-    for (int32_t c = whole; c < tile.columns; c += FOVEA_LANES) store(row + c, broadcast(-kInfinity, F{}));
+    NF& mixed = *reinterpret_cast<NF*>(row + begin);
+    mixed = seen ? mixed : NF{} - kInfinity;
+    for (int32_t c = begin + FOVEA_LANES; c < tile.columns; c += FOVEA_LANES) {
+      store(row + c, broadcast(-kInfinity, F{}));
+    }
   }
 }
