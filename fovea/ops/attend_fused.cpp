@@ -23,13 +23,20 @@
 namespace fovea {
 namespace {
 
+// What the kernel for few pairs takes, which is the quickest.
+bool has_few_whole_pairs(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  return q.scalar_type() == at::kFloat && q.size(1) == k.size(1) && q.size(3) % 16 == 0 &&
+         v.size(3) % 16 == 0;
+}
+
 // Measured: batched products of many small matrices beat tiles forward and backward up to about these
 // lengths, if nothing but they is to be done; of few matrices the calls cost more than the work.
-bool is_short_and_plain(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options) {
+bool is_short_and_plain(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                        const AttendOptions& options) {
   const bool plain = !options.softcap && !options.functors && !adds_biases(options) && !hides_keys(options) &&
                      !std::holds_alternative<Gaussian>(options.similarity) && options.dropout_p == 0.0 &&
                      std::holds_alternative<Softmax>(options.normaliser);
-  return plain && q.size(0) * q.size(1) >= 64 &&
+  return plain && q.size(0) * q.size(1) >= 64 && !has_few_whole_pairs(q, k, v) &&
          std::max(q.size(2), k.size(2)) <= (q.scalar_type() == at::kFloat ? 64 : 16);
 }
 
@@ -220,7 +227,7 @@ std::optional<std::string_view> why_not_fused(const at::Tensor& q, const at::Ten
   }
   if (std::holds_alternative<Sparsemax>(options.normaliser)) return "the normaliser is sparsemax";
   if (std::holds_alternative<Entmax>(options.normaliser)) return "the normaliser is entmax15";
-  if (is_short_and_plain(q, k, options) && wants_gradient(q, k, v, options)) {
+  if (is_short_and_plain(q, k, v, options) && wants_gradient(q, k, v, options)) {
     return "with gradients, the definition is faster for so many short sequences";
   }
   return std::nullopt;

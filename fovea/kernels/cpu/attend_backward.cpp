@@ -8,6 +8,7 @@
 #include "fovea/kernels/cpu/buffer.h"
 #include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/dropout_rows.h"
+#include "fovea/kernels/cpu/few_gradient.h"
 #include "fovea/kernels/cpu/gradient_rows.h"
 #include "fovea/kernels/cpu/gradient_walk.h"
 #include "fovea/kernels/cpu/one_pass_gradient.h"
@@ -255,19 +256,23 @@ class HeadGradient {
   int64_t chunk_ = 0;
 };
 
-template <class T, class C>
-void backward(const BackwardArgs& args) {
+template <class Gradient>
+void by_heads(const BackwardArgs& args) {
   const int64_t chunks = (args.n.batch + args.chunk - 1) / args.chunk;
   for_each_task(
-      chunks * args.n.kv_heads, [&] { return HeadGradient<T, C>(args); },
-      [&](HeadGradient<T, C>& head, int64_t task) {
-        head.run(task / args.n.kv_heads, task % args.n.kv_heads);
-      });
+      chunks * args.n.kv_heads, [&] { return Gradient(args); },
+      [&](Gradient& head, int64_t task) { head.run(task / args.n.kv_heads, task % args.n.kv_heads); });
+}
+
+template <class T, class C>
+void backward(const BackwardArgs& args) {
+  by_heads<HeadGradient<T, C>>(args);
 }
 
 }  // namespace
 
 void attend_backward(const BackwardArgs& args) {
+  if (has_few_pairs(args)) return by_heads<FewGradient>(args);
   with_types(args.type, [&]<class T, class C>() { backward<T, C>(args); });
 }
 

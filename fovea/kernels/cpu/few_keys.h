@@ -1,12 +1,11 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <optional>
-#include <vector>
 
 #include "fovea/kernels/attend_args.h"
 #include "fovea/kernels/cpu/buffer.h"
 #include "fovea/kernels/cpu/constants.h"
+#include "fovea/kernels/cpu/finite_rows.h"
 #include "fovea/kernels/cpu/one_pass.h"
 #include "fovea/kernels/cpu/pack.h"
 #include "fovea/kernels/cpu/softmax_rows.h"
@@ -62,19 +61,14 @@ class FewKeys {
     head_ = head;
     const auto k = rows_of<float>(args_.k, batch, kv_head, 0, args_.n.keys, args_.n.dim);
     pack_transposed(k, key_stride_, keys_.get());
-    given_ = values_ = rows_of<float>(args_.v, batch, kv_head, 0, args_.n.keys, args_.n.value_dim);
-    spoilt_keys_.clear();
-    if (are_finite(given_)) return;
-    if (!finite_) finite_.emplace(columns_ * given_.dim);
-    pack_rows(given_, columns_, finite_->get(), spoilt_keys_);
-    values_ = {finite_->get(), given_.dim, given_.count, given_.dim};
+    values_.load(rows_of<float>(args_.v, batch, kv_head, 0, args_.n.keys, args_.n.value_dim));
   }
 
   void attend(int64_t batch, int64_t head, int64_t q0, int64_t count) {
     const auto rows = static_cast<int32_t>(count);
     const float factor = score(batch, head, q0, rows);
     const auto is_seen = [&](int64_t r, int64_t c) { return scores_[r * columns_ + c] != -kInfinity; };
-    spoilt_.find(spoilt_keys_, 0, count, columns_, is_seen);
+    spoilt_.find(values_.spoilt(), 0, count, columns_, is_seen);
     std::fill_n(maximum(), count, -kInfinity);
     std::fill_n(sum(), count, 0.0f);
     softmax_.rows({scores_.get(), nullptr, columns_, rows, static_cast<int32_t>(columns_), factor},
@@ -89,7 +83,8 @@ class FewKeys {
     const ProductOperands<float> operands{q.data, keys_.get(), q.dim, q.stride, key_stride_};
     multiply(operands, scaled ? args_.scale : 1.0f,
              {scores_.get(), columns_, rows, static_cast<int32_t>(columns_)});
-    const TileRange range{q0, q0 + rows, 0, args_.n.keys, static_cast<int32_t>(batch), static_cast<int32_t>(head)};
+    const TileRange range{
+        q0, q0 + rows, 0, args_.n.keys, static_cast<int32_t>(batch), static_cast<int32_t>(head)};
     const ScoreTile tile = plain_tile(range, columns_, scores_.get());
     run_programs(args_.programs, &TileProgram::plain, tile, range, /*partial=*/true);
     hide_columns(tile, args_.n.keys);
@@ -104,9 +99,9 @@ class FewKeys {
       if (args_.lse) args_.lse[first + r] = natural_lse(maximum()[r], sum()[r]);
     }
     float* out = row_of<float>(args_.out, batch, head, q0);
-    sum_values({scores_.get(), columns_, values_, inverse, rows}, out, args_.out.row);
+    sum_values({scores_.get(), columns_, values_.finite(), rows, {.by_row = inverse}}, out, args_.out.row);
     spoilt_.spread([&](int64_t r, int64_t c) { return scores_[r * columns_ + c] * inverse[r]; },
-                   [&](int64_t c) { return given_.data + c * given_.stride; }, dim, out, args_.out.row);
+                   [&](int64_t c) { return values_.given(c); }, dim, out, args_.out.row);
     if (!args_.unrounded) return;
     store_rows<float>({out, args_.out.row, rows, dim}, args_.unrounded + first * dim, dim, {});
   }
@@ -118,12 +113,10 @@ class FewKeys {
   const ForwardArgs& args_;
   SoftmaxKernels softmax_;
   int64_t columns_, rows_, key_stride_;  // the last keeps keys apart in the first-level cache
-  int64_t head_ = -1;  // of keys and values
-  Rows<float> given_{}, values_{};
-  std::vector<int64_t> spoilt_keys_;
+  int64_t head_ = -1;                    // of keys and values
+  FiniteRows values_;
   SpoiltPairs spoilt_;
   Buffer<float> keys_, scores_, state_;  // keys transposed
-  std::optional<Buffer<float>> finite_;  // values, where not all are
 };
 
 }  // namespace fovea::kernels

@@ -14,8 +14,8 @@ INLINE F to_floats(NF x) {
   return result;
 }
 
-// kRows rows of A times kVectors vectors of columns of B.
-template <int kRows, int kVectors>
+// kRows rows of A, or where it lies the other way round columns, times kVectors vectors of columns of B.
+template <int kRows, int kVectors, bool kColumns = false>
 INLINE void multiply(const ProductOperands<float>& p, NF (&products)[kRows][kVectors]) {
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -29,7 +29,7 @@ INLINE void multiply(const ProductOperands<float>& p, NF (&products)[kRows][kVec
     for (int c = 0; c < kVectors; ++c) row[c] = *reinterpret_cast<const NF*>(b + c * FOVEA_LANES);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      const NF number = p.a[r * p.a_stride + d] - NF{};
+      const NF number = (kColumns ? p.a[d * p.a_stride + r] : p.a[r * p.a_stride + d]) - NF{};
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) products[r][c] += number * row[c];
     }

@@ -17,6 +17,21 @@ struct WeightTile {
   int64_t first, rows, columns;
 };
 
+/// The log-sum-exp of `width` queries in units of log2, +inf for one that sees neither key nor sink, and
+/// delta, the sum of gradient times result less d(loss) / d(lse). The first of them, of which `g` are the
+/// gradients, is `row` among those of all heads; those past the last are padding.
+template <class T>
+void load_row_sums(const BackwardArgs& args, const Rows<T>& g, int64_t row, int64_t width, float* lse,
+                   float* delta) {
+  dot_rows(g, args.out + row * g.dim, delta);
+  for (int64_t r = 0; r < g.count; ++r) {
+    if (args.grad_lse) delta[r] -= args.grad_lse[row + r];
+    lse[r] = args.lse[row + r] == -kInfinity ? kInfinity : args.lse[row + r] * kLog2E;
+  }
+  std::fill(lse + g.count, lse + width, kInfinity);
+  std::fill(delta + g.count, delta + width, 0.0f);
+}
+
 /// What the backward needs of the queries of one head, packed by blocks of kBlock. T is the operands' type, C
 /// that of the products.
 template <class T, class C>
@@ -54,7 +69,8 @@ class PackedQueries {
       pack_rows(q, width(q0), q_rows_.get() + q0 * args_.n.dim, spoilt_queries);
       pack_transposed(g, width(q0), g_columns_.get() + q0 * value_dim_);
       pack_rows(g, width(q0), g_rows_.get() + q0 * args_.n.value_dim, poisoned_[q0 / kBlock]);
-      load_sums(g, (batch * args_.n.heads + head) * args_.n.queries + q0, q0);
+      load_row_sums(args_, g, (batch * args_.n.heads + head) * args_.n.queries + q0, width(q0),
+                    lse_.get() + q0, delta_.get() + q0);
     }
     if (args_.grad_sinks) args_.grad_sinks[batch * args_.n.heads + head] = sink_gradient(batch, head);
   }
@@ -110,17 +126,6 @@ class PackedQueries {
   }
 
  private:
-  void load_sums(const Rows<T>& g, int64_t row, int64_t q0) {
-    float *lse = lse_.get() + q0, *delta = delta_.get() + q0;
-    dot_rows(g, args_.out + row * g.dim, delta);
-    for (int64_t r = 0; r < g.count; ++r) {
-      if (args_.grad_lse) delta[r] -= args_.grad_lse[row + r];
-      lse[r] = args_.lse[row + r] == -kInfinity ? kInfinity : args_.lse[row + r] * kLog2E;
-    }
-    std::fill(lse + g.count, lse + width(q0), kInfinity);
-    std::fill(delta + g.count, delta + width(q0), 0.0f);
-  }
-
   // The sink's weight is w = exp(sink - lse) and its value 0: d(loss) / d(sink) = sum of w (0 - delta). A row
   // that sees no key gives 0 whatever the sink: of its gradients only that of lse counts, even beside NaN.
   float sink_gradient(int64_t batch, int64_t head) const {

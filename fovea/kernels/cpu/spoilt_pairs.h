@@ -12,7 +12,8 @@ class SpoiltPairs {
  public:
   /// Of `keys`, which count from the tile's first column; asked before the scores become weights.
   template <class Sees>
-  void find(const std::vector<int64_t>& keys, int64_t first, int64_t rows, int64_t columns, const Sees& sees) {
+  void find(const std::vector<int64_t>& keys, int64_t first, int64_t rows, int64_t columns,
+            const Sees& sees) {
     pairs_.clear();
     for (const int64_t key : keys) {
       const int64_t c = first + key;

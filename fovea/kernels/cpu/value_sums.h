@@ -9,12 +9,15 @@ namespace fovea::kernels {
 struct ValueSums {
   const float* weights;  // (rows, keys)
   int64_t weight_stride;
-  Rows<float> values;   // (keys, dim)
-  const float* by_row;  // (rows): the sums are multiplied with
+  Rows<float> values;  // (keys, dim), dim a multiple of 16
   int32_t rows;
+  Factors factors;  // without by_dim
 };
 
-/// out[r] = by_row[r] sum_k weights[r, k] values[k]; dim a multiple of 16.
+/// out[r] = factor(r) sum_k weights[r, k] values[k].
 void sum_values(const ValueSums& sums, float* out, int64_t out_stride);
+
+/// The same of weights that lie the other way round, (keys, rows).
+void sum_values_by_columns(const ValueSums& sums, float* out, int64_t out_stride);
 
 }  // namespace fovea::kernels
