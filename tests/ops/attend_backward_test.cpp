@@ -5,6 +5,8 @@
 #include <torch/csrc/autograd/function.h>
 
 #include <cstdlib>
+#include <utility>
+#include <vector>
 
 #include "fovea/ops/attend_fused.h"
 #include "tests/ops/attend_cases.h"
@@ -47,6 +49,17 @@ TEST(AttendBackward, EveryFunctorWithEveryLayout) {
                           test::fused_names(), {2, 2, 1, 290, 333, 24, 40, at::kFloat, "", ""},
                           {3, 4, 2, 130, 97, 40, 24, at::kBFloat16, "contiguous", ""}),
                       expect_right_backward);
+}
+
+TEST(AttendBackward, EveryFunctorOnFewPairs) {
+  at::manual_seed(32);
+  std::vector<AttendCase> cases;
+  for (const auto& functors : test::fused_names()) {
+    for (const auto& [queries, keys] : {std::pair(0, 48), {48, 0}, {1, 48}, {48, 1}, {49, 128}, {127, 33}}) {
+      cases.push_back({2, 2, 2, queries, keys, 32, 48, at::kFloat, "padded", functors});
+    }
+  }
+  test::for_each_case(cases, expect_right_backward);
 }
 
 TEST(AttendBackward, SimilaritiesAndRelativeKeys) {
@@ -151,11 +164,11 @@ TEST(AttendBackward, TheSameBitsOnAnyNumberOfThreads) {
 void expect_isolated(const AttendCase& c) {
   const Operands t = test::make_operands(c);
   const AttendOptions options = test::make_options(c);
-  const at::Tensor grad_out = at::randn({1, 4, 199, 32}).to(c.type);
+  const at::Tensor grad_out = at::randn({c.batch, c.heads, c.queries, c.value_dim}).to(c.type);
   const Gradients clean = gradients(t, grad_out, options);
   for (const double poison : {test::kNan, test::kInfinity}) {
     for (const at::Tensor& spoilt : {t.k, t.v}) {
-      const at::Tensor number = spoilt.select(2, 199).select(2, 3);
+      const at::Tensor number = spoilt.select(2, c.queries).select(2, 3);
       const at::Tensor kept = number.clone();
       number.fill_(poison);
       const Gradients got = gradients(t, grad_out, options);
@@ -172,6 +185,26 @@ TEST(AttendBackward, WhatIsHiddenHasNoInfluence) {
   for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const char* functors : {"causal", "sink_causal", "sigmoid_causal"}) {
       expect_isolated({1, 4, 2, 199, 200, 32, 32, type, "padded", functors});
+      expect_isolated({1, 4, 4, 69, 70, 32, 32, type, "padded", functors});
+    }
+  }
+}
+
+// Under a causal order it reaches the values up to its query's own, and no other.
+TEST(AttendBackward, AGradientThatIsNotFiniteReachesWhatItsQuerySees) {
+  at::manual_seed(33);
+  for (const int64_t length : {60, 200}) {
+    const Operands t = test::make_operands({1, 2, 2, length, length, 32, 32, at::kFloat, "padded", "causal"});
+    const AttendOptions options =
+        test::make_options({1, 2, 2, length, length, 32, 32, at::kFloat, "padded", "causal"});
+    const at::Tensor grad_out = at::randn({1, 2, length, 32});
+    const at::Tensor clean = gradients(t, grad_out, options)[2];
+    for (const double poison : {test::kNan, test::kInfinity}) {
+      grad_out.select(2, 40).select(2, 7).fill_(poison);
+      const at::Tensor got = gradients(t, grad_out, options)[2];
+      EXPECT_TRUE(at::equal(got.slice(2, 41), clean.slice(2, 41))) << length;
+      EXPECT_FALSE(at::isfinite(got.select(3, 7).slice(2, 0, 41)).any().item<bool>()) << length;
+      EXPECT_TRUE(at::equal(got.slice(3, 8), clean.slice(3, 8))) << length;
     }
   }
 }

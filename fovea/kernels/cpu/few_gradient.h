@@ -19,10 +19,10 @@ namespace fovea::kernels {
 /// Whether a call is such as FewGradient takes: all pairs of a head in one tile.
 inline bool has_few_pairs(const BackwardArgs& args) {
   const AttendSizes& n = args.n;
-  return args.type == Type::f32 && n.heads == n.kv_heads && n.keys >= 1 && is_short(n.keys) &&
-         is_short(n.queries) && n.dim % 16 == 0 && n.value_dim % 16 == 0 && args.scale > 0.0f &&
-         args.dropout.threshold == 0 && args.normaliser.kind == Normaliser::Kind::softmax &&
-         !args.normaliser.sinks;
+  return args.type == Type::f32 && n.heads == n.kv_heads && n.queries >= 1 && n.keys >= 1 &&
+         is_short(n.keys) && is_short(n.queries) && n.dim % 16 == 0 && n.value_dim % 16 == 0 &&
+         args.scale > 0.0f && args.dropout.threshold == 0 &&
+         args.normaliser.kind == Normaliser::Kind::softmax && !args.normaliser.sinks;
 }
 
 /// The gradients of one head whose scores lie in the caches: operands are read, and gradients written, where
@@ -65,7 +65,8 @@ class FewGradient {
     v_ = rows_of<float>(args_.v, batch, head, 0, n.keys, n.value_dim);
     pack_transposed(q_.given(), columns_, queries_.get());
     pack_transposed(g_.given(), columns_, grads_.get());
-    load_row_sums(args_, g_.given(), (batch * n.heads + head) * n.queries, columns_, lse_.get(), delta_.get());
+    load_row_sums(args_, g_.given(), (batch * n.heads + head) * n.queries, columns_, lse_.get(),
+                  delta_.get());
   }
 
   ProductTile tile(float* products) const {
@@ -98,7 +99,8 @@ class FewGradient {
              tile(scores_.get()));
     if (has_slopes(args_.programs)) std::fill_n(slopes_.get(), size_, 1.0f);
     run_programs(args_.programs, &TileProgram::transposed,
-                 transposed_tile(range(batch, head), columns_, scores_.get(), slopes_.get()), range(batch, head),
+                 transposed_tile(range(batch, head), columns_, scores_.get(), slopes_.get()),
+                 range(batch, head),
                  /*partial=*/true, learns_ ? given_.get() : nullptr);
     kernels_.weights(gradient_tile(scaled ? kLog2E : args_.scale * kLog2E), lse_.get());
   }
@@ -124,16 +126,18 @@ class FewGradient {
     float* grad_v = row_of<float>(args_.grad_v, batch, head, 0);
     sum_values({scores_.get(), columns_, g_.finite(), keys, {}}, grad_v, args_.grad_v.row);
     spread_poison(grad_v);
-    sum_values({by_weight_.get(), columns_, q_.finite(), keys, scale}, row_of<float>(args_.grad_k, batch, head, 0),
-               args_.grad_k.row);
+    sum_values({by_weight_.get(), columns_, q_.finite(), keys, scale},
+               row_of<float>(args_.grad_k, batch, head, 0), args_.grad_k.row);
     sum_values_by_columns({by_weight_.get(), columns_, k_.finite(), queries, scale},
                           row_of<float>(args_.grad_q, batch, head, 0), args_.grad_q.row);
   }
 
   void spread_poison(float* grad_v) {
     const auto weight = [&](int64_t r, int64_t c) { return scores_[r * columns_ + c]; };
-    spoilt_.find(g_.spoilt(), 0, args_.n.keys, columns_, [&](int64_t r, int64_t c) { return weight(r, c) != 0.0f; });
-    spoilt_.spread(weight, [&](int64_t c) { return g_.given(c); }, args_.n.value_dim, grad_v, args_.grad_v.row);
+    spoilt_.find(g_.spoilt(), 0, args_.n.keys, columns_,
+                 [&](int64_t r, int64_t c) { return weight(r, c) != 0.0f; });
+    spoilt_.spread(
+        weight, [&](int64_t c) { return g_.given(c); }, args_.n.value_dim, grad_v, args_.grad_v.row);
   }
 
   const BackwardArgs& args_;

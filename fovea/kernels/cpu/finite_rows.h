@@ -8,8 +8,8 @@
 
 namespace fovea::kernels {
 
-/// Rows where they lie, or, if not all of their numbers are finite, a copy with 0 for those: times a weight of
-/// 0 they would still be NaN.
+/// Rows where they lie, or, if not all of their numbers are finite, a copy with 0 for those: times a weight
+/// of 0 they would still be NaN.
 class FiniteRows {
  public:
   void load(const Rows<float>& rows) {
