@@ -177,7 +177,9 @@ int run_bench_approximation(const Call& call) {
 Command bench_approximation_command() {
   return {
       .name = "approximation",
-      .help = "error of approximate mechanisms against exact attention, over their budgets",
+      .help =
+          "error of approximate mechanisms, ||out - exact|| / ||exact||, over their budgets; exact is "
+          "softmax attention, of lsh its own form without buckets",
       .example =
           "fovea bench approximation --mechanism performer:features={budget},seed={seed} --output error.svg",
       .arguments =

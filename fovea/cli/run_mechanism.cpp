@@ -186,6 +186,12 @@ int list_weights(const Call& call, const nn::AttentionPlan& plan) {
   return 0;
 }
 
+std::string way_without_weights(const nn::AttentionEntry& entry) {
+  const bool can = std::any_of(entry.options.begin(), entry.options.end(),
+                               [](const nn::OptionDoc& option) { return option.name == "learned"; });
+  return can ? fmt::format(", or write {}:learned=false", entry.name) : "";
+}
+
 // Of q, k and v.
 void require_weights(const Call& call, const nn::AttentionPlan& plan) {
   const auto attention = smallest(plan);
@@ -195,9 +201,10 @@ void require_weights(const Call& call, const nn::AttentionPlan& plan) {
                       fmt::format("'{}' has no parameters. Leave --weights out.", plan.entry->name));
   }
   if (!call.has("--weights") && !attention->runs_untrained()) {
-    throw usage_error(call.command(), fmt::format("'{}' has the parameter{} {}. Give {} by --weights FILE.",
-                                                  plan.entry->name, names.size() > 1 ? "s" : "",
-                                                  fmt::join(names, ", "), names.size() > 1 ? "them" : "it"));
+    const bool many = names.size() > 1;
+    throw usage_error(call.command(), fmt::format("'{}' has the parameter{} {}. Give {} by --weights FILE{}.",
+                                                  plan.entry->name, many ? "s" : "", fmt::join(names, ", "),
+                                                  many ? "them" : "it", way_without_weights(*plan.entry)));
   }
 }
 

@@ -155,7 +155,10 @@ TEST(Run, MechanismNamesWhatDoesNotFit) {
   expect("softmax", {{"bias", {{2, 2}, {0, 0, 0, 0}}}}, 3, "broadcastable");
   expect("softmax", {{"query_segments", one}}, 3, "'key_segments' is missing");
   expect("softmax:block=2", {}, 3, "block_mask and the option block go together");
-  expect("additive", {}, 2, "'additive' has the parameter w");
+  expect("softmax", {{"mask", one}}, 3, "Give numbers that are to be added as `bias`.");
+  expect("axial", {}, 3, "or give rows and columns as `grid`.");
+  expect("additive", {}, 2, "'additive' has the parameter w. Give it by --weights FILE.");
+  expect("cosine", {}, 2, "Give it by --weights FILE, or write cosine:learned=false.");
   expect("softmax:window=x", {}, 2, "window must be a whole number");
 }
 
@@ -221,6 +224,7 @@ TEST(Show, NamesWhatItCannotDraw) {
   fails("local", "17", file, 2, "heads lie in 1 ... 16");
   fails("gaussian:width=1e-20", "1", file, 5, "must be finite");
   fails("local", "1", (work / "nowhere/pattern.png").string(), 1, "nowhere");
+  fails("head_router:k=2", "1", file, 2, "found 2 of 1. Choose a smaller k, or more heads.");
 }
 
 TEST(List, MechanismsSayWhatTheyAreAndCost) {
