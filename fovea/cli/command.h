@@ -23,6 +23,8 @@ struct Argument {
   std::function<std::vector<std::string>()> names = {};
   /// Whether a value outside `names` is refused here; otherwise they are only offered by the shell.
   bool only_names = false;
+  /// What a file's name must end in, as `.png`, in small letters or not; empty: anything.
+  std::string ending = {};
 
   bool is_flag() const { return name.starts_with("-"); }
   bool is_switch() const { return value.empty() && is_flag(); }

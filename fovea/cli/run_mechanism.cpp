@@ -301,7 +301,7 @@ Command run_mechanism_command() {
                      .required = true,
                      .names = [] { return names_of(nn::attention_entries()); }},
                     tensors_flag("--input", "q, k, v, or x, and, if wanted, mask, bias, relative_table, ..."),
-                    tensors_flag("--output", "where `out` goes"),
+                    tensors_output_flag("where `out` goes"),
                     tensors_flag("--weights", "for mechanisms with parameters"),
                     {.name = "--heads",
                      .value = "N",

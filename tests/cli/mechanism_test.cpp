@@ -33,7 +33,7 @@ TEST(Run, MechanismNamesAnInstructionSetThatThereIsNot) {
   write_tensors(in, {{"q", rows}, {"k", rows}, {"v", rows}});
   for (const std::string isa : {"rubbish", "AVX2", "avx2 "}) {
     const auto ended =
-        run_fovea({"run", "mechanism", "softmax", "--input", in, "--output", (work / "o").string()},
+        run_fovea({"run", "mechanism", "softmax", "--input", in, "--output", (work / "o.safetensors").string()},
                   {.environment = {"FOVEA_ISA=" + isa}});
     EXPECT_EQ(ended.exit_code, 2) << ended.err;
     EXPECT_NE(ended.err.find("an instruction set must be one of"), std::string::npos) << ended.err;
