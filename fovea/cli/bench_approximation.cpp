@@ -19,6 +19,7 @@
 #include "fovea/io/file.h"
 #include "fovea/io/image.h"
 #include "fovea/nn/attention/approximation.h"
+#include "fovea/nn/attention/options.h"
 #include "fovea/tasks/classify.h"
 
 namespace fovea::cli {
@@ -26,21 +27,24 @@ namespace {
 
 using nlohmann::ordered_json;
 
-// A mechanism whose text has {budget} in it, and the numbers to put there.
+// A mechanism whose text has {budget} in it, the numbers to put there, and what its line is called.
 struct Line {
-  std::string text;
+  std::string name, text;
   std::vector<int64_t> budgets;
 };
 
 const std::vector<Line> kLines = {
-    {"performer:features={budget},seed={seed}", {16, 32, 64, 128, 256, 512, 1024}},
-    {"performer:features={budget},orthogonal=false,seed={seed}", {16, 32, 64, 128, 256, 512, 1024}},
-    {"nystrom:landmarks={budget}", {8, 16, 32, 64, 128, 256}},
-    {"lsh:rounds={budget},chunk=16,buckets=32,seed={seed}", {1, 2, 4, 8, 16}},
-    {"bigbird:block_size=16,random={budget},seed={seed}", {0, 2, 4, 8, 16, 32}},
-    {"softmax:window={budget}", {8, 16, 32, 64, 128, 256, 512}}};
+    {"performer", "performer:features={budget},seed={seed}", {16, 32, 64, 128, 256, 512, 1024}},
+    {"performer, not orthogonal",
+     "performer:features={budget},orthogonal=false,seed={seed}",
+     {16, 32, 64, 128, 256, 512, 1024}},
+    {"nystrom", "nystrom:landmarks={budget}", {8, 16, 32, 64, 128, 256}},
+    {"lsh", "lsh:rounds={budget},chunk=16,buckets=32,seed={seed}", {1, 2, 4, 8, 16}},
+    {"bigbird", "bigbird:block_size=16,random={budget},seed={seed}", {0, 2, 4, 8, 16, 32}},
+    {"window", "softmax:window={budget}", {8, 16, 32, 64, 128, 256, 512}}};
 const std::vector<int64_t> kBudgets = {16, 32, 64, 128, 256};
 
+// Named by their mechanisms, and by their whole texts from the second of one mechanism on.
 std::vector<Line> lines_of(const Call& call) {
   const auto texts = call.all("--mechanism");
   if (texts.empty()) return kLines;
@@ -50,9 +54,25 @@ std::vector<Line> lines_of(const Call& call) {
       throw usage_error(call.command(), "a mechanism's text must have {budget} where its budget stands", text,
                         "Write for example performer:features={budget}.");
     }
-    lines.push_back({text, kBudgets});
+    const std::string name = nn::split_name(text).name;
+    const bool taken =
+        std::any_of(lines.begin(), lines.end(), [&](const Line& line) { return line.name == name; });
+    lines.push_back({taken ? text : name, text, kBudgets});
   }
   return lines;
+}
+
+// The call's, as they are. Of the usual ones those that are no more than the positions, or as many as those.
+void choose_budgets(std::vector<Line>& lines, const Call& call, int64_t positions) {
+  const auto wanted = call.all_ints("--budget", 0);
+  for (Line& line : lines) {
+    if (!wanted.empty()) {
+      line.budgets = wanted;
+      continue;
+    }
+    std::erase_if(line.budgets, [&](int64_t budget) { return budget > positions; });
+    if (line.budgets.empty()) line.budgets = {positions};
+  }
 }
 
 // What is attended, and words for it.
@@ -96,12 +116,19 @@ Source source_of(const Call& call) {
   return image ? trained_source(call, *image) : random_source(call);
 }
 
-ordered_json measure(const Line& line, const Source& source, int64_t seeds) {
+// What is wrong with any of them is said before the first is run.
+void check_lines(const std::vector<Line>& lines, const nn::Approximations& approximations) {
+  for (const Line& line : lines) {
+    for (const int64_t budget : line.budgets) {
+      approximations.check(nn::filled_in(line.text, "budget", budget));
+    }
+  }
+}
+
+ordered_json measure(const Line& line, nn::Approximations& approximations, int64_t seeds) {
   ordered_json points = ordered_json::array();
   for (const int64_t budget : line.budgets) {
-    if (budget > source.input.q.size(2)) break;
-    const auto found =
-        nn::approximation_error(nn::filled_in(line.text, "budget", budget), source.input, seeds);
+    const auto found = approximations.error_of(nn::filled_in(line.text, "budget", budget), seeds);
     points.push_back({{"budget", budget},
                       {"error", found.mean},
                       {"deviation", found.deviation},
@@ -109,18 +136,7 @@ ordered_json measure(const Line& line, const Source& source, int64_t seeds) {
                       {"share_of_exact", static_cast<double>(found.multiply_adds) /
                                              static_cast<double>(found.exact_multiply_adds)}});
   }
-  return {{"mechanism", line.text}, {"points", points}};
-}
-
-// `performer:features={budget},seed={seed}` -> `performer`, and what else its text says.
-std::string short_name(std::string text) {
-  for (const char* part : {",seed={seed}", ",chunk=16,buckets=32"}) {
-    const auto at = text.find(part);
-    if (at != std::string::npos) text.erase(at, std::string(part).size());
-  }
-  const auto start = text.find(':'), end = text.find("{budget}");
-  if (start != std::string::npos && end != std::string::npos) text.erase(start, end + 8 - start);
-  return text;
+  return {{"name", line.name}, {"mechanism", line.text}, {"points", points}};
 }
 
 std::string chart_of(const ordered_json& report) {
@@ -130,7 +146,7 @@ std::string chart_of(const ordered_json& report) {
   chart.y_label = "relative error";
   chart.y_low = 0.0;
   for (const auto& line : report["lines"]) {
-    explain::Series series{short_name(line["mechanism"].get<std::string>()), {}};
+    explain::Series series{line["name"].get<std::string>(), {}};
     for (const auto& point : line["points"]) {
       series.points.push_back(
           {std::log2(point["share_of_exact"].get<double>()), point["error"].get<double>()});
@@ -158,11 +174,14 @@ std::string table_of(const ordered_json& report) {
 
 int run_bench_approximation(const Call& call) {
   apply_device_and_threads(call);
-  const std::vector<Line> lines = lines_of(call);
+  std::vector<Line> lines = lines_of(call);
   const int64_t seeds = call.get_int("--seeds", 1).value_or(5);
   const Source source = source_of(call);
+  choose_budgets(lines, call, source.input.q.size(2));
+  nn::Approximations approximations(source.input);
+  check_lines(lines, approximations);
   ordered_json report = {{"source", source.name}, {"seeds", seeds}, {"lines", ordered_json::array()}};
-  for (const Line& line : lines) report["lines"].push_back(measure(line, source, seeds));
+  for (const Line& line : lines) report["lines"].push_back(measure(line, approximations, seeds));
   if (const auto output = call.get("--output")) io::write_atomically(*output, chart_of(report));
   if (call.has("--json")) {
     print_json(report);
@@ -177,7 +196,9 @@ int run_bench_approximation(const Call& call) {
 Command bench_approximation_command() {
   return {
       .name = "approximation",
-      .help = "error of approximate mechanisms against exact attention, over their budgets",
+      .help =
+          "error of approximate mechanisms, ||out - exact|| / ||exact||, over their budgets; exact is "
+          "softmax attention, or of lsh its own form without buckets",
       .example =
           "fovea bench approximation --mechanism performer:features={budget},seed={seed} --output error.svg",
       .arguments =
@@ -185,6 +206,13 @@ Command bench_approximation_command() {
             .value = "NAME:key={budget}[,key=value,...]",
             .help = "of `fovea list mechanisms`, repeatable (default: all approximate kinds); {seed} stands "
                     "for the number of a run",
+            .repeated = true},
+           {.name = "--budget",
+            .value = "N",
+            .help =
+                "what {budget} stands for, repeatable: features of performer, landmarks of nystrom, rounds "
+                "of lsh, random blocks of bigbird, keys on either side of a window (default: powers of two "
+                "of its own a kind, up to the positions)",
             .repeated = true},
            {.name = "--length", .value = "N", .help = "positions of random q, k, v (default: 1024)"},
            {.name = "--checkpoint",
@@ -194,7 +222,11 @@ Command bench_approximation_command() {
            {.name = "--image", .value = "FILE", .help = "see --checkpoint", .completes = Completes::files},
            {.name = "--layer", .value = "N", .help = "of the checkpoint, from 0 (default: the middle one)"},
            {.name = "--seeds", .value = "N", .help = "runs of what is random (default: 5)"},
-           {.name = "--output", .value = "FILE", .help = "an SVG chart", .completes = Completes::files},
+           {.name = "--output",
+            .value = "FILE",
+            .help = "a chart, an .svg",
+            .completes = Completes::files,
+            .ending = ".svg"},
            threads_flag(),
            device_flag(),
            json_flag()},

@@ -19,24 +19,34 @@ std::string Call::get(const std::string& name, const std::string& otherwise) con
   return get(name).value_or(otherwise);
 }
 
-std::optional<int64_t> Call::get_int(const std::string& name, int64_t least) const {
-  const auto text = get(name);
-  if (!text) return std::nullopt;
+int64_t Call::whole_number(const std::string& name, const std::string& text, int64_t least) const {
   int64_t value = 0;
-  const char* end = text->data() + text->size();
+  const char* end = text.data() + text.size();
   // Not std::stoll: it accepts blanks and rests.
-  const auto [stop, fault] = std::from_chars(text->data(), end, value);
+  const auto [stop, fault] = std::from_chars(text.data(), end, value);
   if (fault != std::errc{} || stop != end || value < least) {
     throw usage_error(
         command_, fmt::format("{} takes a whole number of at least {}; found '{}'. Give such a number.", name,
-                              least, *text));
+                              least, text));
   }
   return value;
+}
+
+std::optional<int64_t> Call::get_int(const std::string& name, int64_t least) const {
+  const auto text = get(name);
+  if (!text) return std::nullopt;
+  return whole_number(name, *text, least);
 }
 
 std::vector<std::string> Call::all(const std::string& name) const {
   const auto found = values_.find(name);
   return found == values_.end() ? std::vector<std::string>{} : found->second;
+}
+
+std::vector<int64_t> Call::all_ints(const std::string& name, int64_t least) const {
+  std::vector<int64_t> numbers;
+  for (const auto& text : all(name)) numbers.push_back(whole_number(name, text, least));
+  return numbers;
 }
 
 void Call::add(const std::string& name, std::vector<std::string> values) {

@@ -23,6 +23,8 @@ struct Argument {
   std::function<std::vector<std::string>()> names = {};
   /// Whether a value outside `names` is refused here; otherwise they are only offered by the shell.
   bool only_names = false;
+  /// What a file's name must end in, as `.png`, in small letters or not; empty: anything.
+  std::string ending = {};
 
   bool is_flag() const { return name.starts_with("-"); }
   bool is_switch() const { return value.empty() && is_flag(); }
@@ -43,9 +45,13 @@ class Call {
   std::optional<int64_t> get_int(const std::string& name, int64_t least) const;
   /// Every value given, in order.
   std::vector<std::string> all(const std::string& name) const;
+  /// Each of them as get_int() reads it.
+  std::vector<int64_t> all_ints(const std::string& name, int64_t least) const;
   void add(const std::string& name, std::vector<std::string> values);
 
  private:
+  int64_t whole_number(const std::string& name, const std::string& text, int64_t least) const;
+
   std::string command_;
   std::map<std::string, std::vector<std::string>> values_;
 };

@@ -4,7 +4,11 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
+#include <cstddef>
 #include <list>
+#include <string_view>
 
 #include "fovea/core/error.h"
 #include "fovea/core/nearest.h"
@@ -113,6 +117,22 @@ void check_names(const Bound& bound, const Argument& argument, const std::vector
   }
 }
 
+bool ends_in(std::string_view name, std::string_view ending) {
+  const auto small = [](unsigned char c) { return static_cast<char>(std::tolower(c)); };
+  return name.size() >= ending.size() &&
+         std::equal(ending.begin(), ending.end(), name.end() - static_cast<std::ptrdiff_t>(ending.size()),
+                    [&](char wanted, char found) { return wanted == small(found); });
+}
+
+// A file is written in one format, whatever its name promises.
+void check_ending(const Bound& bound, const Argument& argument, const std::vector<std::string>& values) {
+  for (const auto& value : values) {
+    if (ends_in(value, argument.ending)) continue;
+    throw usage_error(bound.path, fmt::format("{} must end in {}", argument.name, argument.ending),
+                      "'" + value + "'", fmt::format("Name a {} file.", argument.ending));
+  }
+}
+
 Call read_values(const Bound& bound) {
   Call call(bound.path);
   auto values = bound.values.begin();
@@ -120,6 +140,7 @@ Call read_values(const Bound& bound) {
     const auto& argument = bound.command->arguments[i];
     if (bound.options[i]->count() > 0) {
       check_names(bound, argument, *values);
+      check_ending(bound, argument, *values);
       call.add(argument.name, *values);
     } else if (argument.required) {
       throw usage_error(bound.path, fmt::format("{} is needed: {}. See '{} --help'.", argument.name,

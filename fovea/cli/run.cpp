@@ -8,6 +8,12 @@ Argument tensors_flag(const std::string& name, const std::string& help) {
   return {.name = name, .value = "FILE", .help = help, .completes = Completes::files};
 }
 
+Argument tensors_output_flag(const std::string& help) {
+  Argument flag = tensors_flag("--output", help);
+  flag.ending = ".safetensors";
+  return flag;
+}
+
 std::string required(const Call& call, const std::string& flag) {
   const auto value = call.get(flag);
   if (value && !value->empty()) return *value;

@@ -11,6 +11,9 @@ Command run_mechanism_command();
 /// A flag that names a .safetensors file.
 Argument tensors_flag(const std::string& name, const std::string& help);
 
+/// `--output FILE`, where tensors go.
+Argument tensors_output_flag(const std::string& help);
+
 /// The value of a flag that is needed here though not always. Throws Error (usage).
 std::string required(const Call& call, const std::string& flag);
 

@@ -16,11 +16,13 @@
 #include "fovea/cli/run.h"
 #include "fovea/core/error.h"
 #include "fovea/core/isa.h"
+#include "fovea/core/listed.h"
 #include "fovea/core/nearest.h"
 #include "fovea/io/tensors.h"
 #include "fovea/models/weights.h"
 #include "fovea/nn/attention/multi_head_attention.h"
 #include "fovea/nn/attention/registry.h"
+#include "fovea/nn/meta_device.h"
 #include "fovea/ops/describe.h"
 
 namespace fovea::cli {
@@ -138,16 +140,6 @@ std::optional<nn::GridPositions> grid_of(const io::TensorMap& tensors, const std
   return nn::GridPositions{number(0), number(1), grid.numel() == 3 ? number(2) : 0};
 }
 
-// Which parameters there are does not depend on sizes.
-std::shared_ptr<nn::Attention> smallest(const nn::AttentionPlan& plan) {
-  constexpr int64_t kRoomForRanks = 256;
-  nn::AttentionShape shape;
-  shape.head_dim = shape.value_dim = kRoomForRanks;
-  shape.width = 1;
-  shape.grid = nn::GridPositions{1, 1, 0};
-  return plan.build(shape);
-}
-
 // Projections of rows, and the mechanism between them.
 nn::MultiHeadAttention make_host(int64_t heads, const std::string& mechanism, int64_t width,
                                  int64_t context_width, const std::optional<nn::GridPositions>& grid) {
@@ -160,18 +152,41 @@ nn::MultiHeadAttention make_host(int64_t heads, const std::string& mechanism, in
   return nn::MultiHeadAttention(options);
 }
 
-// The names of weights are those of any number of heads; a network of as many as a user may write is not.
-constexpr int64_t kMostListedHeads = 16;
+// The names of weights are those of any number of heads. A network of as many as a user may write has sizes
+// beyond 64 bits.
+constexpr int64_t kMostListedHeads = 4096;
+// Of the heads that are listed: room for options that say how much of it is used.
+constexpr int64_t kListedHeadSize = 65536;
 
 int64_t heads_of(const Call& call) { return call.get_int("--heads", 1).value_or(1); }
 
+int64_t listed_heads(const Call& call) { return std::min(heads_of(call), kMostListedHeads); }
+
+// The mechanism of a call without numbers: what it has and needs does not depend on other sizes than heads.
+std::shared_ptr<nn::Attention> sketched(const Call& call, const nn::AttentionPlan& plan) {
+  const nn::MetaDeviceScope meta;
+  nn::AttentionShape shape;
+  shape.heads = shape.kv_heads = listed_heads(call);
+  shape.head_dim = shape.value_dim = kListedHeadSize;
+  shape.width = 1;
+  shape.grid = nn::GridPositions{1, 1, 0};
+  return plan.build(shape);
+}
+
+// Of parameters, then of buffers.
+std::vector<std::string> state_names(const torch::nn::Module& module) {
+  std::vector<std::string> names = module.named_parameters().keys();
+  for (const auto& name : module.named_buffers().keys()) names.push_back(name);
+  return names;
+}
+
 // With --heads, rows are projected too.
 std::vector<std::string> weight_names(const Call& call, const nn::AttentionPlan& plan) {
-  if (!call.has("--heads") && !plan.entry->traits.needs_x) return smallest(plan)->named_parameters().keys();
-  const int64_t heads = std::min<int64_t>(heads_of(call), kMostListedHeads);
-  return make_host(heads, *call.get("MECHANISM"), heads, heads, nn::GridPositions{1, 1, 0})
-      ->named_parameters()
-      .keys();
+  const auto attention = sketched(call, plan);
+  if (!call.has("--heads") && !attention->traits().needs_x) return state_names(*attention);
+  const nn::MetaDeviceScope meta;
+  const int64_t heads = listed_heads(call), width = heads * kListedHeadSize;
+  return state_names(*make_host(heads, *call.get("MECHANISM"), width, width, nn::GridPositions{1, 1, 0}));
 }
 
 int list_weights(const Call& call, const nn::AttentionPlan& plan) {
@@ -186,31 +201,79 @@ int list_weights(const Call& call, const nn::AttentionPlan& plan) {
   return 0;
 }
 
+std::string way_without_weights(const nn::AttentionEntry& entry) {
+  const bool can = std::any_of(entry.options.begin(), entry.options.end(),
+                               [](const nn::OptionDoc& option) { return option.name == "learned"; });
+  return can ? fmt::format(", or write {}:learned=false", entry.name) : "";
+}
+
 // Of q, k and v.
-void require_weights(const Call& call, const nn::AttentionPlan& plan) {
-  const auto attention = smallest(plan);
-  const auto names = attention->named_parameters().keys();
-  if (call.has("--weights") && names.empty()) {
+void require_weights(const Call& call, const nn::AttentionPlan& plan, const nn::Attention& attention) {
+  if (call.has("--weights") && state_names(attention).empty()) {
     throw usage_error(call.command(),
-                      fmt::format("'{}' has no parameters. Leave --weights out.", plan.entry->name));
+                      fmt::format("'{}' has no weights. Leave --weights out.", plan.entry->name));
   }
-  if (!call.has("--weights") && !attention->runs_untrained()) {
-    throw usage_error(call.command(), fmt::format("'{}' has the parameter{} {}. Give {} by --weights FILE.",
-                                                  plan.entry->name, names.size() > 1 ? "s" : "",
-                                                  fmt::join(names, ", "), names.size() > 1 ? "them" : "it"));
+  if (!call.has("--weights") && !attention.runs_untrained()) {
+    const auto names = attention.named_parameters().keys();
+    const bool many = names.size() > 1;
+    throw usage_error(call.command(), fmt::format("'{}' has the parameter{} {}. Give {} by --weights FILE{}.",
+                                                  plan.entry->name, many ? "s" : "", fmt::join(names, ", "),
+                                                  many ? "them" : "it", way_without_weights(*plan.entry)));
   }
+}
+
+// Names all that the file lacks at once, and weights with it.
+void require_all(const Call& call, const nn::AttentionPlan& plan, const io::TensorMap& tensors,
+                 const std::string& file) {
+  const auto attention = sketched(call, plan);
+  const bool rows = tensors.contains("x");
+  std::vector<std::string> needs, remedies;
+  if (attention->traits().needs_x && !rows) {
+    needs.emplace_back("rows before projection");
+    remedies.emplace_back("Store x (B, T, E) in the place of q, k and v.");
+  }
+  if (attention->traits().needs_2d && !tensors.contains("grid")) {
+    needs.emplace_back("a grid");
+    remedies.emplace_back("Store rows and columns as `grid`.");
+  }
+  const bool weighs = rows || attention->traits().needs_x;
+  if (needs.empty()) {
+    if (weighs) required(call, "--weights");
+    if (!weighs) require_weights(call, plan, *attention);
+    return;
+  }
+  if (!call.has("--weights") && (weighs || !attention->runs_untrained())) {
+    needs.emplace_back("weights");
+    remedies.emplace_back("Give by --weights FILE what --list-weights names.");
+  }
+  std::vector<std::string> found;
+  for (const auto& [name, tensor] : tensors) found.push_back(name);
+  throw data_error(file,
+                   fmt::format("'{}' needs {}; found {}. {}", plan.entry->name, listed(needs, "and"),
+                               found.empty() ? "no tensor" : listed(found, "and"), fmt::join(remedies, " ")));
+}
+
+// What is no parameter has a value already, which a file may leave out.
+io::TensorMap state_of(const std::string& file, const torch::nn::Module& module) {
+  io::TensorMap tensors = io::load_tensors(file);
+  for (const auto& item : module.named_buffers()) tensors.try_emplace(item.key(), item.value());
+  return tensors;
+}
+
+void load_into(torch::nn::Module& module, const io::TensorMap& tensors, const std::string& file) {
+  models::load_state(module, tensors, {.name = "'" + file + "'"});
 }
 
 // A parameter with a part for each head may be given once for all.
 void load_parameters(const std::string& file, nn::Attention& attention) {
-  io::TensorMap tensors = io::load_tensors(file);
+  io::TensorMap tensors = state_of(file, attention);
   for (const auto& item : attention.named_parameters()) {
     const auto found = tensors.find(item.key());
     if (found == tensors.end()) continue;
     const auto sizes = item.value().sizes();
     if (found->second.sizes().equals(sizes.slice(1))) found->second = found->second.expand(sizes);
   }
-  models::load_state(attention, tensors);
+  load_into(attention, tensors, file);
 }
 
 at::Tensor attend_operands(const Call& call, const nn::AttentionPlan& plan, const io::TensorMap& tensors,
@@ -239,7 +302,8 @@ at::Tensor attend_rows(const Call& call, const io::TensorMap& tensors, const std
   }
   nn::MultiHeadAttention host =
       make_host(heads_of(call), *call.get("MECHANISM"), width(x), width(context), grid_of(tensors, file));
-  models::load_weights(*host, required(call, "--weights"));
+  const std::string weights = required(call, "--weights");
+  load_into(*host, state_of(weights, *host), weights);
   if (x.is_floating_point()) host->to(x.scalar_type());
   host->eval();
   return host->forward(x, context, context, call_of(tensors, file, *host->attention)).out;
@@ -248,11 +312,10 @@ at::Tensor attend_rows(const Call& call, const io::TensorMap& tensors, const std
 // Shapes and types that do not fit are the file's fault, not the call's.
 at::Tensor attend_from(const Call& call, const nn::AttentionPlan& plan, const io::TensorMap& tensors,
                        const std::string& file) {
-  const bool rows = tensors.contains("x");
-  if (!rows) require_weights(call, plan);
-  if (rows) required(call, "--weights");
+  require_all(call, plan, tensors, file);
   try {
-    return rows ? attend_rows(call, tensors, file) : attend_operands(call, plan, tensors, file);
+    return tensors.contains("x") ? attend_rows(call, tensors, file)
+                                 : attend_operands(call, plan, tensors, file);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::usage) throw;
     throw data_error(file, message_of(error));
@@ -294,12 +357,12 @@ Command run_mechanism_command() {
                      .required = true,
                      .names = [] { return names_of(nn::attention_entries()); }},
                     tensors_flag("--input", "q, k, v, or x, and, if wanted, mask, bias, relative_table, ..."),
-                    tensors_flag("--output", "where `out` goes"),
-                    tensors_flag("--weights", "for mechanisms with parameters"),
+                    tensors_output_flag("where `out` goes"),
+                    tensors_flag("--weights", "for mechanisms with parameters or buffers, and for rows x"),
                     {.name = "--heads",
                      .value = "N",
                      .help = "heads that rows x are projected to (default: 1)"},
-                    {.name = "--list-weights", .help = "print the names of the parameters and stop"},
+                    {.name = "--list-weights", .help = "print the names of parameters and buffers and stop"},
                     threads_flag(),
                     device_flag(),
                     json_flag()},

@@ -144,7 +144,7 @@ Command run_model_command() {
                         set_flag("one argument of the network: num_classes=10; repeatable", model_keys),
                         tensors_flag("--weights", "weights; not needed for a folder"),
                         tensors_flag("--input", "tensors by the names that --list-inputs shows"),
-                        tensors_flag("--output", "where the outputs go, by name"),
+                        tensors_output_flag("where the outputs go, by name"),
                         {.name = "--list-inputs", .help = "print the inputs that the network wants and stop"},
                         threads_flag(),
                         device_flag(),

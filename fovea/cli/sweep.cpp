@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -63,18 +64,55 @@ std::vector<std::string> mechanisms_of(const Call& call) {
   return chosen.empty() ? names_of(nn::attention_entries()) : chosen;
 }
 
-// What was measured before, of the same settings.
-ordered_json begun(const Call& call, const fs::path& output, const std::vector<std::string>& words) {
+bool holds_texts(const ordered_json& list) {
+  return list.is_array() &&
+         std::all_of(list.begin(), list.end(), [](const ordered_json& item) { return item.is_string(); });
+}
+
+// The table of a sweep that began before; null where there is none.
+ordered_json saved_sweep(const Call& call, const fs::path& output) {
   const fs::path file = output / kTable;
-  ordered_json sweep = {{"arguments", words}, {"rows", ordered_json::array()}};
   std::error_code ignored;
-  if (!fs::is_regular_file(file, ignored)) return sweep;
+  if (!fs::is_regular_file(file, ignored)) return {};
   ordered_json found = ordered_json::parse(io::read_file(file), nullptr, /*allow_exceptions=*/false);
-  if (!found.is_object() || found.value("arguments", ordered_json()) != sweep["arguments"]) {
-    throw usage_error(call.command(), "a sweep goes on with the settings that it began with",
-                      file.string() + " with others", "Give those, or another --output.");
+  // Of before they were kept.
+  if (found.is_object()) found.emplace("mechanisms", ordered_json::array());
+  const auto lists = [&](const char* key) { return found.contains(key) && holds_texts(found[key]); };
+  if (!found.is_object() || !lists("arguments") || !lists("mechanisms") || !found["rows"].is_array()) {
+    throw usage_error(call.command(), "a sweep goes on with its own table",
+                      file.string() + " of another form", "Give another --output.");
   }
   return found;
+}
+
+// A call without settings takes those that the sweep began with, and without mechanisms all that were named.
+Call completed(const Call& call, const ordered_json& saved) {
+  if (saved.is_null() || !shared_words(call).empty()) return call;
+  std::map<std::string, std::vector<std::string>> flags;
+  const auto& words = saved["arguments"];
+  for (size_t i = 0; i + 1 < words.size(); i += 2)
+    flags[words[i].get<std::string>()].push_back(words[i + 1].get<std::string>());
+  if (!call.has("--attention")) flags["--attention"] = saved["mechanisms"].get<std::vector<std::string>>();
+  Call whole = call;
+  for (const auto& [flag, values] : flags) whole.add(flag, values);
+  return whole;
+}
+
+// The table so far, in which the mechanisms are named.
+ordered_json begun(const Call& call, const ordered_json& saved, const std::vector<std::string>& mechanisms) {
+  const ordered_json words = shared_words(call);
+  ordered_json sweep = saved;
+  if (saved.is_null()) {
+    sweep = {{"arguments", words}, {"mechanisms", ordered_json::array()}, {"rows", ordered_json::array()}};
+  } else if (saved["arguments"] != words) {
+    throw usage_error(call.command(), "a sweep goes on with the settings that it began with",
+                      *call.get("--output") + " with others", "Give those, none, or another --output.");
+  }
+  auto& named = sweep["mechanisms"];
+  for (const auto& mechanism : mechanisms) {
+    if (std::find(named.begin(), named.end(), mechanism) == named.end()) named.push_back(mechanism);
+  }
+  return sweep;
 }
 
 bool has_row(const ordered_json& sweep, const std::string& mechanism) {
@@ -151,13 +189,21 @@ std::string table_text(const ordered_json& sweep) {
   return text;
 }
 
-int run_sweep(const Call& call) {
-  const fs::path output = required(call, "--output");
+void save(const fs::path& output, const ordered_json& sweep) {
+  io::write_atomically(output / kTable, sweep.dump(1) + "\n");
+  io::write_atomically(output / "sweep.md", table_text(sweep));
+}
+
+int run_sweep(const Call& given) {
+  const fs::path output = required(given, "--output");
+  const ordered_json saved = saved_sweep(given, output);
+  const Call call = completed(given, saved);
   const auto mechanisms = mechanisms_of(call);
   const auto words = shared_words(call);
+  ordered_json sweep = begun(call, saved, mechanisms);
   const json config = tasks::resolve_classify(classify_settings(call));
   make_folder(output);
-  ordered_json sweep = begun(call, output, words);
+  save(output, sweep);
   const StopOnSignal signals;
   for (size_t i = 0; i < mechanisms.size(); ++i) {
     if (has_row(sweep, mechanisms[i])) continue;
@@ -170,8 +216,7 @@ int run_sweep(const Call& call) {
       return StopOnSignal::exit_code();
     }
     sweep["rows"].push_back(*row);
-    io::write_atomically(output / kTable, sweep.dump(1) + "\n");
-    io::write_atomically(output / "sweep.md", table_text(sweep));
+    save(output, sweep);
   }
   if (call.has("--json")) {
     print_json(sweep);
@@ -198,7 +243,9 @@ std::vector<Argument> sweep_arguments() {
 
 Command sweep_command() {
   return {.name = "sweep",
-          .help = "train the same network with each attention mechanism; called again, it goes on",
+          .help =
+              "train the same network with each attention mechanism; called again, with --output alone or "
+              "all, it goes on",
           .example =
               "fovea sweep --model fashion_vit --data fashion_mnist --set data.limit=5000 --set epochs=3 "
               "--attention softmax --attention performer --output runs/sweep",

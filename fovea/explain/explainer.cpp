@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -16,6 +17,7 @@
 #include "fovea/explain/occlusion.h"
 #include "fovea/explain/probe.h"
 #include "fovea/explain/rollout.h"
+#include "fovea/nn/attention/options.h"
 
 namespace fovea::explain {
 namespace {
@@ -79,11 +81,6 @@ void check_options(const ExplainerOptions& options) {
       options.window >= 0 && options.stride >= 0,
       fmt::format("window and stride are not negative; found {} and {}.", options.window, options.stride));
   require(options.batch_size >= 1, fmt::format("batch_size is at least 1; found {}.", options.batch_size));
-}
-
-// The length of `text` where it has none.
-size_t place_of(std::string_view text, char sign) {
-  return static_cast<size_t>(std::find(text.begin(), text.end(), sign) - text.begin());
 }
 
 }  // namespace
@@ -172,15 +169,10 @@ std::unique_ptr<Explainer> make_explainer(std::string_view name, const Explainer
 }
 
 std::unique_ptr<Explainer> make_explainer(std::string_view spec) {
-  const size_t colon = place_of(spec, ':');
-  const ExplainerEntry& entry = find_entry(spec.substr(0, colon));
+  const auto [name, settings] = nn::split_name(std::string(spec));
+  const ExplainerEntry& entry = find_entry(name);
   ExplainerOptions options;
-  std::string_view rest = spec.substr(std::min(colon + 1, spec.size()));
-  while (!rest.empty()) {
-    const size_t comma = place_of(rest, ',');
-    const std::string_view pair = rest.substr(0, comma);
-    const size_t equals = place_of(pair, '=');
-    const std::string_view key = pair.substr(0, equals);
+  for (const auto& [key, value] : nn::split_settings("explain", settings)) {
     if (std::find(entry.options.begin(), entry.options.end(), key) == entry.options.end()) {
       const std::string otherwise = entry.options.empty()
                                         ? "It takes none."
@@ -188,8 +180,7 @@ std::unique_ptr<Explainer> make_explainer(std::string_view spec) {
       throw usage_error("explain", fmt::format("{} has no such option; found '{}'. {}", entry.name, key,
                                                suggest_name(key, entry.options, otherwise)));
     }
-    set_option(options, key, pair.substr(std::min(equals + 1, pair.size())));
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
+    set_option(options, key, value);
   }
   return make_explainer(entry.name, options);
 }

@@ -102,8 +102,8 @@ const std::vector<ExplainerEntry>& explainer_entries();
 std::unique_ptr<Explainer> make_explainer(std::string_view name, const ExplainerOptions& options);
 
 /// The same from one text, NAME[:key=value,...], as in `rollout:head_fusion=max,discard_ratio=0.5`.
-/// Throws fovea::Error (usage) on an unknown name, a key the method does not read, or a value of the wrong
-/// kind.
+/// Throws fovea::Error (usage) on an unknown name, a key that the method does not read or that is given
+/// twice, a value of the wrong kind, and another form.
 std::unique_ptr<Explainer> make_explainer(std::string_view spec);
 
 /// The method to show first: "rollout" when attention joins the image's places, otherwise "gradcam".

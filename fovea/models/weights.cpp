@@ -90,7 +90,7 @@ io::TensorMap state_dict(const torch::nn::Module& module) {
 }
 
 LoadReport load_state(torch::nn::Module& module, const io::TensorMap& tensors, const LoadOptions& options) {
-  Source source{"the state", {}, [&](const std::string& name) { return tensors.at(name); }};
+  Source source{options.name, {}, [&](const std::string& name) { return tensors.at(name); }};
   for (const auto& [name, tensor] : tensors) source.shapes[name] = tensor.sizes().vec();
   return load(module, source, options);
 }

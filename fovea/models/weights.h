@@ -13,6 +13,8 @@ struct LoadOptions {
   /// Refuse unless the tensors are exactly the module's. Otherwise those that fit are loaded, the rest
   /// reported.
   bool strict = true;
+  /// What errors call the tensors of load_state().
+  std::string name = "the state";
 };
 
 /// What did not fit, by name, in alphabetical order.

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/core/error.h"
 #include "fovea/core/random.h"
 
@@ -47,7 +48,7 @@ void fill_row(const BigBird& p, int64_t block, int64_t count, Random random, cha
 
 std::vector<char> bigbird_pairs(int64_t length, int64_t heads, const BigBird& pattern) {
   check_bigbird(length, heads, pattern);
-  const int64_t count = (length + pattern.size - 1) / pattern.size;
+  const int64_t count = ceil_div(length, pattern.size);
   std::vector<char> pairs(heads * count * count);
   char* row = pairs.data();
   for (int64_t head = 0; head < heads; ++head) {
@@ -64,7 +65,7 @@ std::vector<char> bigbird_pairs(int64_t length, int64_t heads, const BigBird& pa
 
 AttendBlocks bigbird_blocks(int64_t length, int64_t heads, const BigBird& pattern) {
   const auto pairs = bigbird_pairs(length, heads, pattern);
-  const int64_t count = (length + pattern.size - 1) / pattern.size;
+  const int64_t count = ceil_div(length, pattern.size);
   const at::Tensor mask = at::zeros({1, heads, count, count}, at::kBool);
   std::copy(pairs.begin(), pairs.end(), mask.mutable_data_ptr<bool>());
   return {mask, pattern.size};

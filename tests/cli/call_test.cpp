@@ -41,6 +41,27 @@ TEST(Call, MisspellingsNameTheNearest) {
   }
 }
 
+// A name that promises another format is refused before any work: none of these inputs is there.
+TEST(Call, FilesAreNamedForWhatTheyHold) {
+  const TemporaryFolder work;
+  const auto refuses = [&](std::vector<std::string> words, const std::string& name,
+                           const std::string& ending) {
+    const std::string command = "fovea " + words[0] + " " + words[1], file = (work / name).string();
+    words.insert(words.end(), {"--output", file});
+    const auto ended = run_fovea(words);
+    EXPECT_EQ(ended.exit_code, 2);
+    EXPECT_EQ(ended.err, "[" + command + "] --output must end in " + ending + "; found '" + file +
+                             "'. Name a " + ending + " file.\n");
+    EXPECT_FALSE(std::filesystem::exists(file));
+  };
+  for (const char* name : {"x.svg", "png", "x.png.", "x"})
+    refuses({"show", "mechanism", "local"}, name, ".png");
+  for (const char* name : {"e.png", "e.SV"}) refuses({"bench", "approximation"}, name, ".svg");
+  refuses({"run", "mechanism", "softmax", "--input", "nowhere"}, "out.pt", ".safetensors");
+  refuses({"run", "model", "nowhere", "--input", "nowhere"}, "out.json", ".safetensors");
+  EXPECT_EQ(run_fovea({"show", "mechanism", "local", "--output", (work / "x.PNG").string()}).exit_code, 0);
+}
+
 TEST(Call, MissingAndSurplusArgumentsAreNamed) {
   EXPECT_TRUE(run_fovea({"summary"}).is_one_line_with({"[fovea summary]", "MODEL is needed"}));
   EXPECT_TRUE(run_fovea({"summary", "resnet8", "again"}).is_one_line_with({"found 'again'"}));

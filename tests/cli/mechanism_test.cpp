@@ -32,9 +32,9 @@ TEST(Run, MechanismNamesAnInstructionSetThatThereIsNot) {
   const FloatTensor rows{{1, 1, 100, 4}, std::vector<float>(400, 0.5F)};
   write_tensors(in, {{"q", rows}, {"k", rows}, {"v", rows}});
   for (const std::string isa : {"rubbish", "AVX2", "avx2 "}) {
-    const auto ended =
-        run_fovea({"run", "mechanism", "softmax", "--input", in, "--output", (work / "o").string()},
-                  {.environment = {"FOVEA_ISA=" + isa}});
+    const auto ended = run_fovea(
+        {"run", "mechanism", "softmax", "--input", in, "--output", (work / "o.safetensors").string()},
+        {.environment = {"FOVEA_ISA=" + isa}});
     EXPECT_EQ(ended.exit_code, 2) << ended.err;
     EXPECT_NE(ended.err.find("an instruction set must be one of"), std::string::npos) << ended.err;
   }
@@ -155,7 +155,9 @@ TEST(Run, MechanismNamesWhatDoesNotFit) {
   expect("softmax", {{"bias", {{2, 2}, {0, 0, 0, 0}}}}, 3, "broadcastable");
   expect("softmax", {{"query_segments", one}}, 3, "'key_segments' is missing");
   expect("softmax:block=2", {}, 3, "block_mask and the option block go together");
-  expect("additive", {}, 2, "'additive' has the parameter w");
+  expect("softmax", {{"mask", one}}, 3, "Give numbers that are to be added as `bias`.");
+  expect("additive", {}, 2, "'additive' has the parameter w. Give it by --weights FILE.");
+  expect("cosine", {}, 2, "Give it by --weights FILE, or write cosine:learned=false.");
   expect("softmax:window=x", {}, 2, "window must be a whole number");
 }
 
@@ -221,6 +223,7 @@ TEST(Show, NamesWhatItCannotDraw) {
   fails("local", "17", file, 2, "heads lie in 1 ... 16");
   fails("gaussian:width=1e-20", "1", file, 5, "must be finite");
   fails("local", "1", (work / "nowhere/pattern.png").string(), 1, "nowhere");
+  fails("head_router:k=2", "1", file, 2, "found 2 of 1. Choose a smaller k, or more heads.");
 }
 
 TEST(List, MechanismsSayWhatTheyAreAndCost) {
@@ -261,8 +264,82 @@ TEST(List, PositionsSayWhereTheyAct) {
   EXPECT_TRUE(run_fovea({"list", "positions", "rotery"}).is_one_line_with({"Did you mean 'rotary'"}));
 }
 
+// One error for all, so that a user need not call again to hear of the next.
+TEST(Run, MechanismNamesAllThatIsMissing) {
+  const TemporaryFolder work;
+  const std::string in = (work / "in.safetensors").string(), out = (work / "out.safetensors").string();
+  const FloatTensor one = {{1, 1, 1, 1}, {0}};
+  const auto lacks = [&](const std::string& mechanism, const std::vector<std::string>& weights,
+                         const std::string& rest) {
+    write_tensors(in, {{"q", one}, {"k", one}, {"v", one}});
+    std::vector<std::string> words = {"run", "mechanism", mechanism, "--input", in, "--output", out};
+    words.insert(words.end(), weights.begin(), weights.end());
+    const auto ended = run_fovea(words);
+    EXPECT_EQ(ended.exit_code, 3) << ended.err;
+    EXPECT_EQ(ended.err,
+              "[" + in + "] '" + mechanism.substr(0, mechanism.find(':')) + "' needs " + rest + "\n");
+  };
+  const std::string rows = "Store x (B, T, E) in the place of q, k and v.",
+                    grid = "Store rows and columns as `grid`.",
+                    weights = "Give by --weights FILE what --list-weights names.",
+                    found = "; found k, q and v. ";
+  lacks("forgetting", {}, "rows before projection and weights" + found + rows + " " + weights);
+  lacks("longformer:global_projections=true", {},
+        "rows before projection and weights" + found + rows + " " + weights);
+  lacks("longformer:global_projections=true", {"--weights", in}, "rows before projection" + found + rows);
+  lacks("deformable", {},
+        "rows before projection, a grid and weights" + found + rows + " " + grid + " " + weights);
+  lacks("deformable:places=sequence", {"--weights", in}, "rows before projection" + found + rows);
+  lacks("conv_augmented", {}, "a grid and weights" + found + grid + " " + weights);
+  lacks("axial", {}, "a grid" + found + grid);
+}
+
+// Where keys 0 and s lie, w = 0: phi(k) = exp(-k^2 / 2), so that the second weighs a third.
+TEST(Run, MechanismTakesBuffersAsWeights) {
+  const TemporaryFolder work;
+  const std::string in = (work / "in.safetensors").string(), out = (work / "out.safetensors").string(),
+                    weights = (work / "w.safetensors").string();
+  const auto run = [&](const std::map<std::string, FloatTensor>& state) {
+    write_tensors(weights, state);
+    return run_fovea(
+        {"run", "mechanism", "performer:features=1", "--input", in, "--output", out, "--weights", weights});
+  };
+  write_tensors(in, {{"q", {{1, 1, 1, 1}, {2}}},
+                     {"k", {{1, 1, 2, 1}, {0, std::sqrt(2 * std::log(3.0F))}}},
+                     {"v", {{1, 1, 2, 1}, {4, 8}}}});
+  ASSERT_EQ(run({{"projection_matrix", {{1, 1}, {0}}}}).exit_code, 0);
+  EXPECT_NEAR(read_tensors(out).at("out").values.at(0), (4 + 8 / 3.0) / (4 / 3.0), 1e-5);
+  EXPECT_TRUE(
+      run({{"projection_matrix", {{2, 1}, {0, 0}}}}).is_one_line_with({"'" + weights + "' must", "(2, 1)"}));
+  // A drawn value stays where the file has none.
+  const std::map<std::string, FloatTensor> projections = {{"in_proj_weight", {{3, 1}, {0, 1, 2}}},
+                                                          {"in_proj_bias", {{3}, {0, 0, 0}}},
+                                                          {"out_proj.weight", {{1, 1}, {3}}},
+                                                          {"out_proj.bias", {{1}, {1}}}};
+  write_tensors(in, {{"x", {{1, 2, 1}, {0, std::sqrt(2 * std::log(3.0F))}}}});
+  EXPECT_EQ(run(projections).exit_code, 0);
+  auto all = projections;
+  all["attention.projection_matrix"] = {{1, 1}, {0}};
+  ASSERT_EQ(run(all).exit_code, 0);
+  EXPECT_NEAR(read_tensors(out).at("out").values.at(0), 3 * 2 * std::sqrt(2 * std::log(3.0)) / 4 + 1, 1e-5);
+}
+
 TEST(Run, ListWeightsNamesThem) {
   EXPECT_EQ(run_fovea({"run", "mechanism", "additive", "--list-weights"}).out, "w\n");
+  EXPECT_EQ(run_fovea({"run", "mechanism", "performer", "--list-weights"}).out, "projection_matrix\n");
+  const auto names = [](const std::vector<std::string>& words) {
+    std::vector<std::string> call = {"run", "mechanism"};
+    call.insert(call.end(), words.begin(), words.end());
+    call.emplace_back("--list-weights");
+    return run_fovea(call).out;
+  };
+  const std::string host = "in_proj_weight\nin_proj_bias\nout_proj.weight\nout_proj.bias\n";
+  EXPECT_EQ(names({"performer", "--heads", "2"}), host + "attention.projection_matrix\n");
+  EXPECT_EQ(names({"bilinear:rank=2000", "--heads", "2"}), host + "attention.U\nattention.V\n");
+  EXPECT_EQ(names({"head_router"}), host + "attention.router.weight\n");
+  EXPECT_EQ(names({"head_router:k=40", "--heads", "40"}), host + "attention.router.weight\n");
+  EXPECT_TRUE(
+      names({"longformer:global_projections=true"}).starts_with(host + "attention.query_global.weight\n"));
   const auto sink = run_fovea({"run", "mechanism", "softmax_sink", "--list-weights", "--json"});
   EXPECT_EQ(sink.json()["weights"], std::vector<std::string>{"sinks"});
 }

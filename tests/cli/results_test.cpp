@@ -74,6 +74,44 @@ TEST(Bench, ErrorOfApproximations) {
   EXPECT_TRUE(run_fovea({"bench", "approximation", "--image", "x.png"}).is_one_line_with({"--checkpoint"}));
 }
 
+TEST(Bench, ApproximationsTakeBudgets) {
+  const auto lines = [](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"bench", "approximation", "--seeds", "1", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto ended = run_fovea(words);
+    EXPECT_EQ(ended.exit_code, 0) << ended.err;
+    return ended.json()["lines"];
+  };
+  const auto budgets = [](const nlohmann::json& line) {
+    std::vector<int64_t> found;
+    for (const auto& point : line["points"]) found.push_back(point["budget"]);
+    return found;
+  };
+  const auto two = lines({"--length", "64", "--budget", "3", "--budget", "100", "--mechanism",
+                          "softmax:window={budget}", "--mechanism", "softmax:window_left={budget}"});
+  ASSERT_EQ(two.size(), 2u);
+  EXPECT_EQ(budgets(two[0]), (std::vector<int64_t>{3, 100}));
+  EXPECT_GT(two[0]["points"][0]["error"], 0.1);
+  EXPECT_LT(two[0]["points"][1]["error"], 2e-5);
+  EXPECT_EQ(two[0]["name"], "softmax");
+  EXPECT_EQ(two[1]["name"], "softmax:window_left={budget}");
+  // No line is without a point, however few the positions.
+  const auto few = lines({"--length", "5"});
+  ASSERT_EQ(few.size(), 6u);
+  for (const auto& line : few) EXPECT_FALSE(line["points"].empty()) << line;
+  EXPECT_EQ(budgets(few[0]), std::vector<int64_t>{5});
+  EXPECT_EQ(budgets(few[3]), (std::vector<int64_t>{1, 2, 4}));
+  const auto refused = [](const std::string& mechanism, const std::string& budget, const std::string& part) {
+    const auto ended =
+        run_fovea({"bench", "approximation", "--length", "64", "--mechanism", mechanism, "--budget", budget});
+    EXPECT_EQ(ended.exit_code, 2);
+    EXPECT_TRUE(ended.is_one_line_with({part})) << ended.err;
+  };
+  refused("softmax:window={budget}", "4x", "--budget takes a whole number of at least 0; found '4x'");
+  refused("performer:features={budget}", "0", "features must be a whole number from 1; found '0'");
+  refused("linformer:rank={budget}", "8", "found linformer, which learns E, F.");
+}
+
 // Everything that follows a training, once: a training costs more than a look at its results.
 TEST(Flow, TrainEvalPredictExplainReport) {
   // Spaces and letters beyond ASCII in every path.

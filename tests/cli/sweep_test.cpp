@@ -57,6 +57,24 @@ TEST(Sweep, MakesATableAndGoesOn) {
   }
   EXPECT_TRUE(rows[2].contains("refused") || rows[2].contains("failed")) << rows[2];
 
+  // The folder tells what a call leaves out: settings, and mechanisms.
+  const std::string out = (work / "out").string();
+  const auto one_more = run_fovea({"sweep", "--output", out, "--attention", "channel", "--json"});
+  ASSERT_EQ(one_more.exit_code, 0) << one_more.err;
+  EXPECT_EQ(one_more.json()["arguments"], again.json()["arguments"]);
+  ASSERT_EQ(one_more.json()["rows"].size(), 5u);
+  EXPECT_EQ(one_more.json()["rows"][4]["attention"], "channel");
+  EXPECT_EQ(one_more.json()["rows"][4]["steps"], 3);
+  const auto alone = run_fovea({"sweep", "--output", out, "--json"});
+  ASSERT_EQ(alone.exit_code, 0) << alone.err;
+  EXPECT_EQ(alone.err, "");
+  EXPECT_EQ(alone.json(), one_more.json());
+  EXPECT_EQ(alone.json()["mechanisms"],
+            (std::vector<std::string>{"softmax", "lsh:chunk=4", "linformer:length=2,rank=2", "efficient",
+                                      "channel"}));
+  EXPECT_TRUE(
+      run_fovea({"sweep", "--output", (work / "nowhere").string()}).is_one_line_with({"no model is named"}));
+
   EXPECT_TRUE(
       run_fovea(sweep(work, {"--set", "max_steps=4"})).is_one_line_with({"settings that it began with"}));
   EXPECT_TRUE(run_fovea(sweep(work, {"--attention", "softmax", "--attention", "softmax"}))
@@ -79,7 +97,20 @@ TEST(Sweep, ASignalStopsTheTrainingToo) {
   EXPECT_EQ(ended.exit_code, 143) << ended.err;
   EXPECT_NE(ended.err.find("stopped by a signal"), std::string::npos) << ended.err;
   EXPECT_TRUE(fs::exists(work / "out/softmax/last"));
-  EXPECT_FALSE(fs::exists(work / "out/sweep.json"));
+  const auto table = nlohmann::json::parse(read_text(work / "out/sweep.json"));
+  EXPECT_EQ(table["mechanisms"], std::vector<std::string>{"softmax"});
+  EXPECT_TRUE(table["rows"].empty());
+}
+
+TEST(Sweep, ATableOfAnotherFormIsRefused) {
+  const TemporaryFolder work;
+  for (const char* text : {"[]", "{", R"({"arguments": [1], "mechanisms": [], "rows": []})",
+                           R"({"arguments": [], "mechanisms": [], "rows": {}})", R"({"rows": []})"}) {
+    write_text(work / "sweep.json", text);
+    const auto ended = run_fovea({"sweep", "--output", work.path().string()});
+    EXPECT_EQ(ended.exit_code, 2);
+    EXPECT_TRUE(ended.is_one_line_with({"its own table", "sweep.json"})) << ended.err;
+  }
 }
 
 }  // namespace

@@ -234,6 +234,11 @@ TEST(ExplainerTest, ErrorsNameTheRemedy) {
   const auto usage = [](auto&& call) { return message_of(ErrorKind::usage, call); };
   EXPECT_NE(usage([&] { make_explainer("rolout"); }).find("'rollout'"), std::string::npos);
   EXPECT_NE(usage([&] { make_explainer("gradcam:layr=x"); }).find("'layer'"), std::string::npos);
+  for (const char* form : {"gradcam:layer=x,", "gradcam:layer", "gradcam:,layer=x"}) {
+    EXPECT_NE(usage([&] { make_explainer(form); }).find("options are written key=value"), std::string::npos);
+  }
+  EXPECT_NE(usage([&] { make_explainer("gradcam:layer=x,layer=y"); }).find("'layer' again"),
+            std::string::npos);
   EXPECT_NE(usage([&] { make_explainer("saliency:steps=3"); }).find("takes none"), std::string::npos);
   EXPECT_NE(usage([&] { make_explainer("occlusion:window=2x"); }).find("'2x'"), std::string::npos);
   EXPECT_NE(usage([&] { make_explainer("rollout:head_fusion=mea"); }).find("'mean'"), std::string::npos);

@@ -158,6 +158,15 @@ TEST(HeadRouter, OfAllHeadsAlikeIsAPartOfSoftmax) {
   EXPECT_NEAR(attention->z_loss(input.x).item<double>(), std::pow(std::log(4.0), 2), 1e-6);
 }
 
+TEST(HeadRouter, ChoosesTwoUnlessTold) {
+  at::manual_seed(17);
+  for (const int64_t heads : {1, 2, 5}) {
+    const auto attention = made<HeadRouterAttention>("head_router", heads, 8);
+    const at::Tensor chosen = (attention->weights(at::randn({2, 7, kWide})) > 0).sum(2);
+    EXPECT_TRUE((chosen == std::min<int64_t>(heads, 2)).all().item<bool>()) << heads;
+  }
+}
+
 // Losses of rows that all choose one head of four, with probability p.
 TEST(HeadRouter, LossesAreTheirFormulas) {
   const auto attention = made<HeadRouterAttention>("head_router:k=1", 4, 8);

@@ -9,6 +9,7 @@
 #include "fovea/nn/attention/multi_scale_deformable.h"
 #include "fovea/nn/attention/registry.h"
 #include "fovea/nn/attention/sampling_points.h"
+#include "fovea/nn/attention/self_attention.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
 
@@ -95,6 +96,15 @@ TEST(DeformableMechanism, ZeroOffsetsGiveThePlaceItself) {
     const at::Tensor out = attention->forward(input).out;
     EXPECT_LT((out - input.v).abs().max().item<double>(), 1e-5) << text;
   }
+}
+
+TEST(DeformableMechanism, ASequenceNeedsNoGridOfItsHost) {
+  SelfAttentionOptions options;
+  options.dim = 8, options.num_heads = 2, options.attention = "deformable:places=sequence";
+  EXPECT_EQ(SelfAttention(options)->forward(at::randn({2, 7, 8})).sizes(), at::IntArrayRef({2, 7, 8}));
+  options.attention = "deformable";
+  expect_error(ErrorKind::usage, {"[deformable]", "rows and columns as `grid`"},
+               [&] { SelfAttention layer(options); });
 }
 
 // The middle of the map is between the four places around it.

@@ -139,7 +139,7 @@ TEST(Plane, StandsInAHost) {
   options.grid.reset();
   for (const char* text : {"axial", "conv_augmented"}) {
     options.attention = text;
-    expect_error(ErrorKind::usage, {text, "a grid of rows and columns"},
+    expect_error(ErrorKind::usage, {text, "a grid of rows and columns", "rows and columns as `grid`"},
                  [&] { SelfAttention layer(options); });
   }
 }

@@ -33,7 +33,7 @@ TEST(Position, RefusesWhatItDoesNotKnow) {
   refuses({"[rotary]", "no original_length"}, "rotary:scaling=llama3,factor=8");
   refuses({"[rotary]", "low_freq_factor must be below", "4 and 4"}, "rotary:low_freq_factor=4");
   refuses({"[rotary]", "beta_slow must be below", "40 and 32"}, "rotary:beta_slow=40");
-  refuses({"[sine2d]", "grid", "a sequence"}, "sine2d");
+  refuses({"[sine2d]", "rows and columns as `grid`", "a sequence"}, "sine2d");
   refuses({"[conditional]", "a sequence"}, "conditional");
   refuses({"[swin]", "a sequence"}, "swin");
   refuses({"[conditional]", "odd", "4"}, "conditional:kernel=4", schemes::grid(3, 3));

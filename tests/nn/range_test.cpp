@@ -211,7 +211,8 @@ TEST(Range, RefusesWhatDoesNotFit) {
   }
   refuses("token_span:init=1", "init must be below 1");
   refuses("expire_span:causal=false", "the option 'causal' is unknown");
-  refuses("head_router:k=3", "[head_router] k must be at most the heads; found 3 of 2");
+  refuses("head_router:k=3",
+          "[head_router] k must be at most the heads; found 3 of 2. Choose a smaller k, or more heads.");
   refuses("head_router:k=0", "k must be a whole number from 1");
   refuses("head_gate:gamma=0.1", "gamma must be below 0");
   refuses("head_gate:zeta=1", "zeta must be a number above 1");

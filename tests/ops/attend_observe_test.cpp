@@ -371,21 +371,17 @@ std::string refusal(const at::Tensor& lse, const AttendObservation& wanted) {
 
 TEST(AttendObserve, RefusesWhatDoesNotFit) {
   const at::Tensor lse = at::zeros({1, 2, 5});
-  AttendObservation none, many, blocks, rows;
-  none.top_k = 0;
-  many.top_k = 6;
+  AttendObservation top, blocks, rows;
   blocks.blocks = ObservedBlocks{0, 4};
   rows.rows = {0, 5};
-  EXPECT_EQ(
-      refusal(lse, none),
-      "[observe_attend] top_k must be in 1 ... M = 5; found 0. Ask for at most as many as there are keys.");
-  EXPECT_EQ(
-      refusal(lse, many),
-      "[observe_attend] top_k must be in 1 ... M = 5; found 6. Ask for at most as many as there are keys.");
+  for (const int64_t count : {0, 6}) {
+    top.top_k = count;
+    EXPECT_EQ(refusal(lse, top), "[observe_attend] top_k must be in 1 ... M = 5; found " +
+                                     std::to_string(count) + ". Ask for at most as many as there are keys.");
+  }
   EXPECT_EQ(refusal(lse, blocks),
             "[observe_attend] the sizes of blocks must be at least 1; found (0, 4). They are numbers of "
-            "queries and "
-            "keys.");
+            "queries and keys.");
   EXPECT_EQ(
       refusal(lse, rows),
       "[observe_attend] rows must be queries in [0, N) with N = 5; found 5. Count from the first query.");

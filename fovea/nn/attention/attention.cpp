@@ -85,7 +85,7 @@ void Attention::check_places(const AttentionInput& input) const {
   }
   if (traits().needs_2d && !input.grid) {
     refuse("positions must lie in a grid of rows and columns", "a sequence",
-           "Choose another mechanism, or give the grid.");
+           "Choose another mechanism, or give rows and columns as `grid`.");
   }
   const auto within = [&](int64_t places) { return places >= 0 && places <= queries; };
   const auto holds = [&](const GridPositions& grid) {
@@ -96,7 +96,7 @@ void Attention::check_places(const AttentionInput& input) const {
            std::to_string(queries) + " positions, a grid of " + std::to_string(input.grid->rows) + " x " +
                std::to_string(input.grid->columns) + " behind " + std::to_string(input.grid->prefix) +
                " tokens",
-           "Give the grid of this input.");
+           "Give the rows and columns of this input, and the tokens before them, as `grid`.");
   }
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/core/error.h"
 
 namespace fovea::nn {
@@ -35,7 +36,7 @@ void BigBirdAttention::prepare(AttentionInput& input, AttendOptions& options) co
 
 // Of the first head; the others see as many.
 int64_t BigBirdAttention::pairs(int64_t n, int64_t) const {
-  const int64_t size = pattern_.size, count = (n + size - 1) / size;
+  const int64_t size = pattern_.size, count = ceil_div(n, size);
   const std::vector<char> seen = bigbird_pairs(n, 1, pattern_);
   const auto length = [&](int64_t block) { return std::min(size, n - block * size); };
   int64_t pairs = 0;
@@ -49,7 +50,7 @@ int64_t BigBirdAttention::pairs(int64_t n, int64_t) const {
 
 AttentionCost BigBirdAttention::cost(int64_t n, int64_t m, int64_t d) const {
   AttentionCost cost = EngineAttention::cost(n, m, d);
-  const int64_t blocks = (n + pattern_.size - 1) / pattern_.size;
+  const int64_t blocks = ceil_div(n, pattern_.size);
   cost.bytes += blocks * blocks;
   return cost;
 }

@@ -39,14 +39,15 @@ ConvAugmentedAttention::ConvAugmentedAttention(AttentionKind kind, const Attenti
                                                const EngineOptions& options)
     : EngineAttention(std::move(kind), shape, options) {
   if (!shape.grid) {
-    refuse("it learns a key for each distance in a grid", "a network of sequences", "Name the grid.");
+    refuse("positions must lie in a grid of rows and columns, for whose distances it learns keys",
+           "a network of sequences", "Give rows and columns as `grid`.");
   }
   grid_ = *shape.grid;
   constexpr int64_t kMost = 65536;
   const auto fits = [](int64_t places) { return places >= 0 && places <= kMost; };
   if (!fits(grid_.rows) || !fits(grid_.columns)) {
     refuse("a grid has at most " + std::to_string(kMost) + " rows and columns", in_text(grid_),
-           "Name the grid of the input.");
+           "Give the rows and columns of the input as `grid`.");
   }
   const auto draw = [&](int64_t places) {
     return at::randn({std::max<int64_t>(2 * places - 1, 0), shape.head_dim}) /

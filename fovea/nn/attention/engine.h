@@ -48,9 +48,10 @@ void visit_scores(EngineOptions& o, Visitor& visit) {
 
 template <class Visitor>
 void visit_scale(EngineOptions& o, Visitor& visit) {
-  visit(
-      OptionText{"scale", "s_ij = scale q_i . k_j; 1 / sqrt(D) when left out", "Vaswani et al. 2017, 3.2.1"},
-      o.scale, AnyNumber{});
+  const std::string meaning = "s_ij = scale q_i . k_j";
+  visit(OptionText{"scale", o.scale ? meaning : meaning + "; 1 / sqrt(D) when left out",
+                   "Vaswani et al. 2017, 3.2.1"},
+        o.scale, AnyNumber{});
 }
 
 template <class Visitor>
@@ -95,8 +96,11 @@ Choice<std::string> normaliser_choice();
 
 template <class Visitor>
 void visit_normaliser(EngineOptions& o, Visitor& visit) {
-  visit(OptionText{"normaliser", "how scores become weights, as the mechanisms of these names"}, o.normaliser,
-        normaliser_choice());
+  visit(
+      OptionText{
+          "normaliser",
+          "how scores become weights, as the mechanisms of these names; entmax15: entmax of alpha 1.5"},
+      o.normaliser, normaliser_choice());
   visit_sigmoid_bias(o, visit);
 }
 

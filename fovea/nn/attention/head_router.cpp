@@ -62,10 +62,12 @@ std::shared_ptr<const AttendFunctors> gathered_order(const Route& route, int64_t
 
 HeadRouterAttention::HeadRouterAttention(AttentionKind kind, const AttentionShape& shape,
                                          const HeadRouterOptions& options)
-    : EngineAttention(std::move(kind), shape, options), k_(options.k), detach_(options.detach) {
+    : EngineAttention(std::move(kind), shape, options),
+      k_(options.k.value_or(std::min<int64_t>(2, shape.heads))),
+      detach_(options.detach) {
   if (k_ > shape.heads) {
     refuse("k must be at most the heads", std::to_string(k_) + " of " + std::to_string(shape.heads),
-           "A row chooses some of them.");
+           "Choose a smaller k, or more heads.");
   }
   router = register_module("router", Linear(torch::nn::LinearOptions(shape.width, shape.heads).bias(false)));
 }

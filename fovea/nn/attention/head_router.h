@@ -1,4 +1,7 @@
 #pragma once
+#include <cstdint>
+#include <optional>
+
 #include "fovea/nn/attention/engine.h"
 #include "fovea/nn/attention/entry.h"
 #include "fovea/nn/layers.h"
@@ -6,12 +9,13 @@
 namespace fovea::nn {
 
 struct HeadRouterOptions : EngineOptions {
-  int64_t k = 2;
+  /// 2, or the heads where there are fewer, when left out.
+  std::optional<int64_t> k;
   bool detach = true;
 
   template <class Visitor>
   static void fields(HeadRouterOptions& o, Visitor&& visit) {
-    visit(OptionText{"k", "heads that a row chooses"}, o.k, WholeFrom{1});
+    visit(OptionText{"k", "heads that a row chooses; 2, or 1 of one head, when left out"}, o.k, WholeFrom{1});
     visit(OptionText{"detach", "no gradient passes what weights of heads are divided by"}, o.detach);
     visit_scale(o, visit);
     visit_softcap(o, visit);

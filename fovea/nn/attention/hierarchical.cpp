@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/nn/attention/key_counts.h"
 
 namespace fovea::nn {
@@ -19,7 +20,7 @@ HierarchicalKeys::HierarchicalKeys(AttentionKind kind, const AttentionShape& sha
 
 // One at least, which may be empty.
 int64_t HierarchicalKeys::segments(int64_t keys) const {
-  return std::max<int64_t>((keys + options_.segment - 1) / options_.segment, 1);
+  return std::max<int64_t>(ceil_div(keys, options_.segment), 1);
 }
 
 AttentionOutput HierarchicalKeys::run(const AttentionInput& input) {

@@ -9,12 +9,12 @@ std::shared_ptr<Attention> hosted_attention(const std::string& text, const Atten
                                             const std::optional<GridPositions>& grid) {
   AttentionShape placed = shape;
   placed.grid = grid;
-  const AttentionPlan plan = parse_attention(text);
-  if (plan.entry->traits.needs_2d && !grid) {
-    throw usage_error(plan.entry->name, "positions must lie in a grid of rows and columns",
-                      "a network of sequences", "Choose another mechanism.");
+  auto attention = parse_attention(text).build(placed);
+  if (attention->traits().needs_2d && !grid) {
+    throw usage_error(attention->mechanism(), "positions must lie in a grid of rows and columns",
+                      "a network of sequences",
+                      "Choose another mechanism, or give rows and columns as `grid`.");
   }
-  auto attention = plan.build(placed);
   if (attention->block()) {
     throw usage_error(attention->mechanism(), "block needs a mask of blocks, which a network has not", text,
                       "Leave it out.");

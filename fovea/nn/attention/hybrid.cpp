@@ -15,6 +15,7 @@
 #include <memory>
 #include <utility>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/nn/attention/hidden_keys.h"
 #include "fovea/ops/dense_functors.h"
 #include "fovea/ops/operands.h"
@@ -23,8 +24,6 @@ namespace fovea::nn {
 namespace {
 
 constexpr double kInfinite = std::numeric_limits<double>::infinity();
-
-int64_t blocks_of(int64_t length, int64_t size) { return (length + size - 1) / size; }
 
 // Sums over blocks of `size` rows of t (., ., T, .), the last of what is left.
 at::Tensor block_sums(const at::Tensor& t, int64_t size) {
@@ -108,7 +107,7 @@ void HybridAttention::prepare(AttentionInput& input, AttendOptions& options) con
 }
 
 int64_t HybridAttention::pairs(int64_t n, int64_t m) const {
-  const int64_t blocks = blocks_of(m, key_block_);
+  const int64_t blocks = ceil_div(m, key_block_);
   if (options().causal == CausalAlignment::none) return n * std::min(chosen_ * key_block_, m);
   const int64_t shift = shift_of(options().causal, n, m);
   int64_t count = 0;
@@ -126,7 +125,7 @@ int64_t HybridAttention::pairs(int64_t n, int64_t m) const {
 
 AttentionCost HybridAttention::cost(int64_t n, int64_t m, int64_t d) const {
   AttentionCost cost = EngineAttention::cost(n, m, d);
-  const int64_t rows = blocks_of(n, query_block_), columns = blocks_of(m, key_block_), all = rows * columns;
+  const int64_t rows = ceil_div(n, query_block_), columns = ceil_div(m, key_block_), all = rows * columns;
   cost.multiply_adds += all * d;
   // The choice, with numbers and places of the chosen, is over before the fine attention; its mask stays.
   const int64_t numbers = (rows + columns) * d + all + 3 * rows * std::min(chosen_, columns);

@@ -15,6 +15,7 @@
 #include <tuple>
 #include <utility>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/core/error.h"
 #include "fovea/core/random.h"
 #include "fovea/mods/bucket_runs.h"
@@ -136,7 +137,7 @@ AttentionCost LshAttention::cost(int64_t n, int64_t, int64_t d) const {
   const int64_t chunk = options_.chunk, rounds = options_.rounds;
   constexpr auto kNumber = static_cast<int64_t>(sizeof(float));
   if (n <= chunk) return {2 * d * n * n, 4 * n * d * kNumber};
-  const int64_t padded = (n + chunk - 1) / chunk * chunk;
+  const int64_t padded = ceil_div(n, chunk) * chunk;
   // Sorted queries, keys, values and results with their order; or rotated rows, and how long those are.
   const int64_t sorted = rounds * padded * (4 * d + 8), rotated = rounds * n * (options_.buckets + 2);
   return {rounds * d * (padded * 4 * chunk + n * options_.buckets / 2), std::max(sorted, rotated) * kNumber};

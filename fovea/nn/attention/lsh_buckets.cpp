@@ -8,6 +8,7 @@
 #include <numeric>
 #include <vector>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/ops/operands.h"
 
 namespace fovea::nn {
@@ -72,7 +73,7 @@ LshOrder lsh_order(const at::Tensor& buckets, const LshLayout& layout,
                    const std::optional<at::Tensor>& lengths) {
   const int64_t entries = buckets.size(0), heads = buckets.size(1), rounds = buckets.size(2),
                 length = buckets.size(3), chunk = layout.chunk;
-  const int64_t padded = (length + chunk - 1) / chunk * chunk, width = chunk + padded,
+  const int64_t padded = ceil_div(length, chunk) * chunk, width = chunk + padded,
                 sequences = entries * heads * rounds;
   LshOrder order;
   const auto longs = buckets.options().dtype(at::kLong), ints = longs.dtype(at::kInt);

@@ -33,7 +33,7 @@ Settings split_settings(const std::string& where, std::string text) {
     const auto equals = part.find('=');
     if (equals == std::string::npos || equals == 0) {
       throw usage_error(where, "options are written key=value,key=value", "'" + part + "'",
-                        "Write for example causal=true,window=256.");
+                        "Write each as key=value, with a comma between two.");
     }
     if (!settings.emplace(part.substr(0, equals), part.substr(equals + 1)).second) {
       throw usage_error(where, "each option is given once", "'" + part.substr(0, equals) + "' again",

@@ -35,7 +35,7 @@ Position::Position(PositionKind kind, const PositionShape& shape) : kind_(std::m
   }
   if (traits().needs_2d && !shape.grid) {
     refuse("positions must lie in a grid of rows and columns", "a sequence",
-           "Choose another scheme, or give the grid.");
+           "Choose another scheme, or give rows and columns as `grid`.");
   }
 }
 
@@ -82,7 +82,7 @@ void Position::check_operands(const AttentionInput& input) const {
   if (shape_.grid && queries != shape_.grid->length()) {
     refuse("the grid must hold every position",
            std::to_string(queries) + " positions, a grid of " + std::to_string(shape_.grid->length()),
-           "Give the grid of this input.");
+           "Give the rows and columns of this input, and the tokens before them, as `grid`.");
   }
 }
 
