@@ -48,7 +48,7 @@ def table_index(case):
 
 def bias_of(table, index):
     """(1, h, n, m) from (rows, h): the gather that networks do, with its gradient."""
-    return table[index.flatten()].view(*index.shape, -1).permute(2, 0, 1).unsqueeze(0)
+    return table[index.flatten()].view(*index.shape, -1).permute(2, 0, 1).contiguous().unsqueeze(0)
 
 
 def additive_weights(case):

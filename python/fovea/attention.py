@@ -25,6 +25,8 @@ _PARTS = {
         {"grid_table": Tensor, "grid_height": _WHOLE, "grid_width": _WHOLE},
     ),
 }
+# What the schema takes as it is, but for the name of the order.
+_PLAIN = frozenset(("causal", "scale", "enable_gqa"))
 # Numbers, or one for each head.
 _PER_HEAD = ("cosine", "gaussian")
 
@@ -171,8 +173,21 @@ def _parts_of(name, option, given):
     return zip(parts, given)
 
 
+def _is_plain(tensors, options):
+    """Whether there is nothing to check or to translate: on short sequences that takes as long as the operator."""
+    return (
+        options.keys() <= _PLAIN
+        and isinstance(options.get("causal", False), bool)
+        and all(isinstance(t, Tensor) for t in tensors)
+    )
+
+
 def _call(name, tensors, options):
     """The operator of that name, with Python's options as its schema has them."""
+    operator = getattr(torch.ops.fovea, name)
+    if _is_plain(tensors, options):
+        causal = _CAUSAL[options.pop("causal", False)]
+        return operator(*tensors, causal=causal, **options)[0]
     for option in options:
         if option not in _OPTIONS:
             raise TypeError(f"{name}() got an unexpected keyword argument {option!r}")
@@ -196,6 +211,5 @@ def _call(name, tensors, options):
     observed, sizes = asked_for(arguments.pop("observe", ()))
     if arguments.pop("return_lse", False) and "lse" not in observed:
         observed.insert(0, "lse")
-    operator = getattr(torch.ops.fovea, name)
     out, *found = operator(*tensors, causal=_CAUSAL[causal], observe=observed, **sizes, **arguments)
     return (out, dict(zip(observed, found))) if observed else out

@@ -12,13 +12,17 @@ import fovea
 OBSERVATIONS = (fovea.TopK(8), "received", "entropy")
 
 
-def bias_arguments(case, o):
-    """T5's buckets depend on the distance alone, and beyond `furthest` all share one: a table of 257 distances."""
+def bias_arguments(case):
+    """As a function of the operands. T5's buckets depend on the distance alone, and beyond `furthest` all share one: a
+    table of 257 distances."""
     if case.bias == "t5":
         furthest = 128
         buckets = t5_bucket(torch.arange(-furthest, furthest + 1))
-        return {"relative_table": o.table[buckets].t()}
-    return {"bias": o.bias if o.table is None else bias_of(o.table, table_index(case)[0])}
+        return lambda o: {"relative_table": o.table[buckets].t()}
+    if case.bias == "swin":
+        index = table_index(case)[0]
+        return lambda o: {"bias": bias_of(o.table, index)}
+    return lambda o: {"bias": o.bias}
 
 
 def call_of(case):
@@ -31,7 +35,8 @@ def call_of(case):
         arguments["window"] = (case.window, 0)
     if case.kind == "observe":
         return lambda o: fovea.attend(o.q, o.k, o.v, observe=OBSERVATIONS, **arguments)[0]
-    return lambda o: fovea.attend(o.q, o.k, o.v, **bias_arguments(case, o), **arguments)
+    bias = bias_arguments(case)
+    return lambda o: fovea.attend(o.q, o.k, o.v, **bias(o), **arguments)
 
 
 def prepare(case, operands, threads):

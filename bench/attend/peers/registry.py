@@ -36,7 +36,7 @@ def contest(case):
         return ["fovea projections", "mha weights"]
     if case.kind == "additive":
         return ["fovea", "composed"]
-    more = []
+    more = ["composed"] if case.backward and case.window is None else []
     if case.window is not None:
         more = ["local-attention"] if case.backward else ["sdpa causal", "local-attention"]
     if case.n == 1 and case.h != case.hkv:

@@ -18,12 +18,15 @@ namespace fovea::kernels {
 
 /// The most keys that pay: without a mask, and under one, where all keys are computed whatever it hides.
 inline constexpr int64_t kMostKeys = 512, kMostMaskedKeys = 64;
+/// Floats of its keys and values, which every few rows read: a part of the second-level cache.
+inline constexpr int64_t kMostNumbers = 1 << 16;
 
 /// Whether a call's rows of scores are short enough for FewKeys, and its functors and operands such as that
 /// takes.
 inline bool has_few_keys(const ForwardArgs& args) {
   const int64_t most = hides(args.programs) ? kMostMaskedKeys : kMostKeys;
-  return args.type == Type::f32 && args.n.keys >= 1 && args.n.keys <= most && args.n.value_dim % 16 == 0 &&
+  return args.type == Type::f32 && args.n.keys >= 1 && args.n.keys <= most &&
+         args.n.keys * (args.n.dim + args.n.value_dim) <= kMostNumbers && args.n.value_dim % 16 == 0 &&
          args.scale > 0.0f && args.dropout.threshold == 0 &&
          args.normaliser.kind == Normaliser::Kind::softmax && !args.normaliser.sinks;
 }
