@@ -55,7 +55,8 @@ TEST(AttendBackward, EveryFunctorOnFewPairs) {
   at::manual_seed(32);
   std::vector<AttendCase> cases;
   for (const auto& functors : test::fused_names()) {
-    for (const auto& [queries, keys] : {std::pair(0, 48), {48, 0}, {1, 48}, {48, 1}, {49, 128}, {127, 33}}) {
+    for (const auto& [queries, keys] :
+         {std::pair(0, 48), {48, 0}, {1, 48}, {48, 1}, {49, 128}, {127, 33}, {200, 256}}) {
       cases.push_back({2, 2, 2, queries, keys, 32, 48, at::kFloat, "padded", functors});
     }
   }

@@ -91,7 +91,7 @@ class ShortRun(unittest.TestCase):
         self.assertEqual(list(result["threads"][1]), ["fovea", "sdpa"])
         self.assertLess(result["properties"]["sdpa"]["gradient_error"], 1e-5)
         text = report.page([case], {"machine": MACHINE, "rounds": 2, "results": [result]})
-        self.assertRegex(text, r"\| small \| sdpa \| 1.5 \| [0-9.e+]+ \| (yes|\*\*no\*\*) \|")
+        self.assertRegex(text, r"\| small \| sdpa \| 1.5 \| [0-9.e+]+ \| [0-9.e+]+ \| (yes|\*\*no\*\*) \|")
         self.assertRegex(text, r"- openvino: (Unsupported: has no backward|ModuleNotFoundError: .*openvino)")
 
 

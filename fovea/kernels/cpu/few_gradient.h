@@ -16,11 +16,14 @@
 
 namespace fovea::kernels {
 
+/// The most queries, and keys, whose pairs pay as one tile.
+inline constexpr int64_t kMostPairs = 256;
+
 /// Whether a call is such as FewGradient takes: all pairs of a head in one tile.
 inline bool has_few_pairs(const BackwardArgs& args) {
   const AttendSizes& n = args.n;
   return args.type == Type::f32 && n.heads == n.kv_heads && n.queries >= 1 && n.keys >= 1 &&
-         is_short(n.keys) && is_short(n.queries) && n.dim % 16 == 0 && n.value_dim % 16 == 0 &&
+         n.keys <= kMostPairs && n.queries <= kMostPairs && n.dim % 16 == 0 && n.value_dim % 16 == 0 &&
          args.scale > 0.0f && args.dropout.threshold == 0 &&
          args.normaliser.kind == Normaliser::Kind::softmax && !args.normaliser.sinks;
 }
