@@ -17,7 +17,6 @@
 #include "fovea/data/loader.h"
 #include "fovea/data/open.h"
 #include "fovea/explain/heatmap.h"
-#include "fovea/explain/scale_bar.h"
 #include "fovea/io/image.h"
 #include "fovea/models/registry.h"
 #include "fovea/nn/attention/head_gate.h"
@@ -146,24 +145,6 @@ void print(const char* title, const at::Tensor& map) {
   }
 }
 
-// Each head with its number.
-void draw(const at::Tensor& map, const fs::path& file) {
-  constexpr int64_t kCell = 64;
-  const auto [stretched, low, high] = fovea::explain::normalise_map(map, /*from_zero=*/true);
-  auto image = fovea::explain::colourise(stretched.repeat_interleave(kCell, 0).repeat_interleave(kCell, 1));
-  for (int64_t layer = 0; layer < map.size(0); ++layer) {
-    for (int64_t head = 0; head < map.size(1); ++head) {
-      char text[16];
-      std::snprintf(text, sizeof text, "%.1f", map[layer][head].item<double>());
-      const auto grey = static_cast<uint8_t>(stretched[layer][head].item<float>() > 0.5F ? 0 : 255);
-      fovea::explain::draw_text(image, head * kCell + (kCell - fovea::explain::text_width(text, 2)) / 2,
-                                layer * kCell + kCell / 2 - 7, text,
-                                {.colour = {grey, grey, grey}, .scale = 2});
-    }
-  }
-  fovea::io::write_png(file, with_scale_bar(image, fovea::explain::color_map("inferno"), low, high));
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -186,7 +167,7 @@ int main(int argc, char** argv) {
 
   const at::Tensor map = lost(classifier, known, without);
   print("lost without that head, points of accuracy:", map);
-  draw(map, folder / "head_ablation.png");
+  fovea::io::write_png(folder / "head_ablation.png", fovea::explain::numbered_map(map, 1));
   const at::Tensor kept = lost(classifier, known, alone);
   print("lost with that head alone in its layer:", kept);
 

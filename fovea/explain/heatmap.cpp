@@ -108,6 +108,22 @@ io::Image colourise(const at::Tensor& map, const std::string& color_map_name) {
   return image;
 }
 
+io::Image numbered_map(const at::Tensor& values, int digits) {
+  constexpr int64_t kCell = 64;
+  const TextStyle on_dark{{255, 255, 255}, 2}, on_light{{0, 0, 0}, 2};
+  const auto [map, low, high] = normalise_map(values, /*from_zero=*/true);
+  io::Image image = colourise(map.repeat_interleave(kCell, 0).repeat_interleave(kCell, 1));
+  for (int64_t row = 0; row < map.size(0); ++row) {
+    for (int64_t column = 0; column < map.size(1); ++column) {
+      const std::string text = fmt::format("{:.{}f}", values[row][column].item<double>(), digits);
+      const TextStyle& style = map[row][column].item<float>() > 0.5F ? on_light : on_dark;
+      const int64_t left = (kCell - text_width(text, style.scale)) / 2;
+      draw_text(image, column * kCell + left, row * kCell + kCell / 2 - 7, text, style);
+    }
+  }
+  return with_scale_bar(image, color_map("inferno"), low, high);
+}
+
 io::Image overlay(const io::Image& image, const at::Tensor& map, const OverlayOptions& options) {
   check_image("overlay", image);
   check_map("overlay", map);

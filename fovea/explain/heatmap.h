@@ -30,6 +30,11 @@ io::Image image_from_tensor(const at::Tensor& pixels);
 /// A map as a picture of its own size: each value (clipped to [0, 1]) through the colour map.
 io::Image colourise(const at::Tensor& map, const std::string& color_map = "inferno");
 
+/// A small map as a table of coloured cells, each with its number, and the colour scale to the right.
+/// values (h, w), finite; numbers have that many digits after the point; colours go from 0 to the largest
+/// value. Throws fovea::Error as normalise_map().
+io::Image numbered_map(const at::Tensor& values, int digits);
+
 struct OverlayOptions {
   /// A name that color_map() takes.
   std::string color_map = "inferno";

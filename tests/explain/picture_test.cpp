@@ -111,6 +111,32 @@ TEST(HeatMap, NormalisesByItsFormula) {
   EXPECT_THROW(normalise_map(at::zeros({0, 2})), Error);
 }
 
+// A cell is its number written in the middle of its colour, from 0 to the largest value.
+TEST(HeatMap, NumbersItsCells) {
+  const io::Image picture = numbered_map(at::tensor({0.0, 2.0, 4.04, -1.0}).view({2, 2}), 1);
+  const Rgb black{0, 0, 0}, white{255, 255, 255};
+  struct Cell {
+    std::string text;
+    double value;
+    Rgb ink;
+  };
+  const std::vector<Cell> cells = {
+      {"0.0", 0.0, white}, {"2.0", 2.0 / 4.04, white}, {"4.0", 1.0, black}, {"-1.0", 0.0, white}};
+  ASSERT_EQ(picture.height, 128);
+  for (int64_t i = 0; i < 4; ++i) {
+    io::Image cell = colourise(at::full({64, 64}, cells[i].value));
+    draw_text(cell, (64 - text_width(cells[i].text, 2)) / 2, 25, cells[i].text, {cells[i].ink, 2});
+    int64_t differ = 0;
+    for (int64_t y = 0; y < 64; ++y) {
+      for (int64_t x = 0; x < 64; ++x) {
+        differ += pixel(picture, i / 2 * 64 + y, i % 2 * 64 + x) != pixel(cell, y, x) ? 1 : 0;
+      }
+    }
+    EXPECT_EQ(differ, 0) << cells[i].text;
+  }
+  EXPECT_THROW(numbered_map(at::zeros({3}), 0), Error);
+}
+
 TEST(HeatMap, EnlargesBilinearly) {
   const auto big = upscale_map(at::tensor({0.0, 1.0, 2.0, 3.0}).view({2, 2}), 4, 4);
   const auto want =
