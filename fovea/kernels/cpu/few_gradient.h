@@ -25,7 +25,7 @@ inline bool has_few_pairs(const BackwardArgs& args) {
   return args.type == Type::f32 && n.heads == n.kv_heads && n.queries >= 1 && n.keys >= 1 &&
          n.keys <= kMostPairs && n.queries <= kMostPairs && n.dim % 16 == 0 && n.value_dim % 16 == 0 &&
          args.scale > 0.0f && args.dropout.threshold == 0 &&
-         args.normaliser.kind == Normaliser::Kind::softmax && !args.normaliser.sinks;
+         args.normaliser.kind == Normaliser::Kind::softmax;
 }
 
 /// The gradients of one head whose scores lie in the caches: operands are read, and gradients written, where
@@ -70,6 +70,9 @@ class FewGradient {
     pack_transposed(g_.given(), columns_, grads_.get());
     load_row_sums(args_, g_.given(), (batch * n.heads + head) * n.queries, columns_, lse_.get(),
                   delta_.get());
+    if (args_.grad_sinks) {
+      args_.grad_sinks[batch * n.heads + head] = sink_gradient(args_, batch, head, lse_.get(), delta_.get());
+    }
   }
 
   ProductTile tile(float* products) const {

@@ -28,7 +28,7 @@ inline bool has_few_keys(const ForwardArgs& args) {
   return args.type == Type::f32 && args.n.keys >= 1 && args.n.keys <= most &&
          args.n.keys * (args.n.dim + args.n.value_dim) <= kMostNumbers && args.n.value_dim % 16 == 0 &&
          args.scale > 0.0f && args.dropout.threshold == 0 &&
-         args.normaliser.kind == Normaliser::Kind::softmax && !args.normaliser.sinks;
+         args.normaliser.kind == Normaliser::Kind::softmax;
 }
 
 /// Queries of a head whose rows of scores lie in the first-level cache, some at a time: whole rows need
@@ -72,8 +72,10 @@ class FewKeys {
     const float factor = score(batch, head, q0, rows);
     const auto is_seen = [&](int64_t r, int64_t c) { return scores_[r * columns_ + c] != -kInfinity; };
     spoilt_.find(values_.spoilt(), 0, count, columns_, is_seen);
-    std::fill_n(maximum(), count, -kInfinity);
-    std::fill_n(sum(), count, 0.0f);
+    // A sink is the first score that a row sees.
+    const float first = args_.normaliser.sinks ? args_.normaliser.sinks[head] * kLog2E : -kInfinity;
+    std::fill_n(maximum(), count, first);
+    std::fill_n(sum(), count, first == -kInfinity ? 0.0f : 1.0f);
     softmax_.rows({scores_.get(), nullptr, columns_, rows, static_cast<int32_t>(columns_), factor},
                   {maximum(), sum(), rescale()});
     weigh_values(batch, head, q0, rows);

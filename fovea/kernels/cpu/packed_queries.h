@@ -32,6 +32,24 @@ void load_row_sums(const BackwardArgs& args, const Rows<T>& g, int64_t row, int6
   std::fill(delta + g.count, delta + width, 0.0f);
 }
 
+// The sink's weight is w = exp(sink - lse) and its value 0: d(loss) / d(sink) = sum of w (0 - delta), both as
+// of load_row_sums(). A row that sees no key gives 0 whatever the sink: of its gradients only that of lse
+// counts, even beside NaN.
+inline float sink_gradient(const BackwardArgs& args, int64_t batch, int64_t head, const float* lse,
+                           const float* delta) {
+  const int64_t first = (batch * args.n.heads + head) * args.n.queries, dim = args.n.value_dim;
+  const float sink = args.normaliser.sinks[head] * kLog2E;
+  double sum = 0.0;
+  for (int64_t q = 0; q < args.n.queries; ++q) {
+    const float* out = args.out + (first + q) * dim;
+    const bool empty = std::all_of(out, out + dim, [](float x) { return x == 0.0f; });
+    const float lse_part = args.grad_lse ? args.grad_lse[first + q] : 0.0f;
+    const float weight = std::exp2(sink - lse[q]);
+    if (weight != 0.0f) sum += weight * (empty ? lse_part : -delta[q]);
+  }
+  return static_cast<float>(sum);
+}
+
 /// What the backward needs of the queries of one head, packed by blocks of kBlock. T is the operands' type, C
 /// that of the products.
 template <class T, class C>
@@ -72,7 +90,10 @@ class PackedQueries {
       load_row_sums(args_, g, (batch * args_.n.heads + head) * args_.n.queries + q0, width(q0),
                     lse_.get() + q0, delta_.get() + q0);
     }
-    if (args_.grad_sinks) args_.grad_sinks[batch * args_.n.heads + head] = sink_gradient(batch, head);
+    if (args_.grad_sinks) {
+      args_.grad_sinks[batch * args_.n.heads + head] =
+          sink_gradient(args_, batch, head, lse_.get(), delta_.get());
+    }
   }
 
   void clear_gradient() { std::fill(grad_.get(), grad_.get() + padded_ * args_.n.dim, 0.0f); }
@@ -126,22 +147,6 @@ class PackedQueries {
   }
 
  private:
-  // The sink's weight is w = exp(sink - lse) and its value 0: d(loss) / d(sink) = sum of w (0 - delta). A row
-  // that sees no key gives 0 whatever the sink: of its gradients only that of lse counts, even beside NaN.
-  float sink_gradient(int64_t batch, int64_t head) const {
-    const int64_t first = (batch * args_.n.heads + head) * args_.n.queries, dim = args_.n.value_dim;
-    const float sink = args_.normaliser.sinks[head] * kLog2E;
-    double sum = 0.0;
-    for (int64_t q = 0; q < args_.n.queries; ++q) {
-      const float* out = args_.out + (first + q) * dim;
-      const bool empty = std::all_of(out, out + dim, [](float x) { return x == 0.0f; });
-      const float lse_part = args_.grad_lse ? args_.grad_lse[first + q] : 0.0f;
-      const float weight = std::exp2(sink - lse_[q]);
-      if (weight != 0.0f) sum += weight * (empty ? lse_part : -delta_[q]);
-    }
-    return static_cast<float>(sum);
-  }
-
   const BackwardArgs& args_;
   int64_t batch_ = 0, head_ = 0;
   int64_t padded_, dim_, value_dim_;
