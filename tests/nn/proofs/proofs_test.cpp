@@ -269,7 +269,7 @@ TEST_P(Proof, MemoryGrowsAsItsCostSays) {
   const auto* law = std::get_if<CostLaw>(&GetParam().cost);
   std::vector<double> taken, said;
   const bool much = GetParam().grid || GetParam().memory_keys > 0;
-  const int64_t shortest = GetParam().memory_exponent > 1.0 ? 512 : much ? 16384 : 1024;
+  const int64_t shortest = GetParam().memory_exponent > 1.0 ? 1024 : much ? 16384 : 1024;
   for (const int64_t n : {shortest, 2 * shortest, 4 * shortest}) {
     const std::string text = law && !GetParam().rows ? law->text(n) : GetParam().text_of(n);
     const auto [bytes, cost] = bytes_of_call(GetParam(), text, n);
