@@ -172,7 +172,7 @@ class HeadGradient {
                               args_.dropout.scale);
     }
     kernels_.scores(gradient_tile(), queries.delta(walk_.q0()));
-    if (learns_) learn();
+    learn(args_.programs, walk_.functor_tile(given_.get(), results_.get()), chunk_, walk_.head());
   }
 
   void add_to_queries_and_keys(const Queries& queries, int64_t q0) {
@@ -196,15 +196,6 @@ class HeadGradient {
     tile.grad_pairs = grad_pairs_.get();
     tile.rows = static_cast<int32_t>(height());
     return tile;
-  }
-
-  void learn() const {
-    const ScoreTile results = walk_.functor_tile(given_.get(), results_.get());
-    for (const auto& program : args_.programs) {
-      if (!program.sums.data) continue;
-      program.learn(program.functors, results,
-                    program.sums.data + chunk_ * program.sums.chunk + walk_.head() * program.sums.head);
-    }
   }
 
   bool drops() const { return args_.dropout.threshold != 0; }
@@ -264,16 +255,11 @@ void by_heads(const BackwardArgs& args) {
       [&](Gradient& head, int64_t task) { head.run(task / args.n.kv_heads, task % args.n.kv_heads); });
 }
 
-template <class T, class C>
-void backward(const BackwardArgs& args) {
-  by_heads<HeadGradient<T, C>>(args);
-}
-
 }  // namespace
 
 void attend_backward(const BackwardArgs& args) {
   if (has_few_pairs(args)) return by_heads<FewGradient>(args);
-  with_types(args.type, [&]<class T, class C>() { backward<T, C>(args); });
+  with_types(args.type, [&]<class T, class C>() { by_heads<HeadGradient<T, C>>(args); });
 }
 
 }  // namespace fovea::kernels

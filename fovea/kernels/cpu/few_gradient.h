@@ -54,7 +54,8 @@ class FewGradient {
       load(batch, head);
       weigh(batch, head);
       differentiate();
-      if (learns_) learn(chunk, batch, head);
+      learn(args_.programs, transposed_tile(range(batch, head), columns_, given_.get(), results_.get()),
+            chunk, head);
       store(batch, head);
     }
   }
@@ -115,15 +116,6 @@ class FewGradient {
   void differentiate() {
     multiply({v_.data, grads_.get(), v_.dim, v_.stride, columns_}, 1.0f, tile(by_weight_.get()));
     kernels_.scores(gradient_tile(1.0f), delta_.get());
-  }
-
-  void learn(int64_t chunk, int64_t batch, int64_t head) const {
-    const ScoreTile results = transposed_tile(range(batch, head), columns_, given_.get(), results_.get());
-    for (const auto& program : args_.programs) {
-      if (!program.sums.data) continue;
-      program.learn(program.functors, results,
-                    program.sums.data + chunk * program.sums.chunk + head * program.sums.head);
-    }
   }
 
   void store(int64_t batch, int64_t head) {

@@ -72,12 +72,9 @@ class FewKeys {
     const float factor = score(batch, head, q0, rows);
     const auto is_seen = [&](int64_t r, int64_t c) { return scores_[r * columns_ + c] != -kInfinity; };
     spoilt_.find(values_.spoilt(), 0, count, columns_, is_seen);
-    // A sink is the first score that a row sees.
-    const float first = args_.normaliser.sinks ? args_.normaliser.sinks[head] * kLog2E : -kInfinity;
-    std::fill_n(maximum(), count, first);
-    std::fill_n(sum(), count, first == -kInfinity ? 0.0f : 1.0f);
-    softmax_.rows({scores_.get(), nullptr, columns_, rows, static_cast<int32_t>(columns_), factor},
-                  {maximum(), sum(), rescale()});
+    const SoftmaxState state{maximum(), sum(), rescale()};
+    begin_rows(state, count, sink_score(args_.normaliser, head));
+    softmax_.rows({scores_.get(), nullptr, columns_, rows, static_cast<int32_t>(columns_), factor}, state);
     weigh_values(batch, head, q0, rows);
   }
 

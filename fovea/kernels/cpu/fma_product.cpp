@@ -5,6 +5,7 @@
 #include "fovea/core/isa.h"
 #include "fovea/core/isa_target.h"
 #include "fovea/kernels/cpu/one_pass.h"
+#include "fovea/kernels/cpu/pack.h"
 #include "fovea/kernels/cpu/tile_product.h"
 #include "fovea/mods/simd.h"
 

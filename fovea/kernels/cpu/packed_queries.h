@@ -8,6 +8,7 @@
 #include "fovea/kernels/cpu/buffer.h"
 #include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/pack.h"
+#include "fovea/kernels/cpu/spoilt_pairs.h"
 
 namespace fovea::kernels {
 
@@ -133,17 +134,15 @@ class PackedQueries {
   /// Adds to the gradient of the values what g_rows left out of the block at q0: gradients that are not
   /// finite are packed as 0.
   void spread_poison(int64_t q0, const WeightTile& tile, float* grad_v) const {
-    for (const int64_t query : poisoned_[q0 / kBlock]) {
-      const int64_t c = q0 + query - tile.first;
-      if (c < 0 || c >= tile.columns) continue;
-      const auto g = rows_of<T>(args_.grad_out, batch_, head_, q0 + query, 1, args_.n.value_dim);
-      for (int64_t r = 0; r < tile.rows; ++r) {
-        const float weight = tile.weights[r * tile.columns + c];
-        for (int64_t d = 0; d < g.dim && weight != 0.0f; ++d) {
-          if (!is_finite(g.data[d])) grad_v[r * g.dim + d] += weight * static_cast<float>(g.data[d]);
-        }
-      }
-    }
+    const int64_t dim = args_.n.value_dim;
+    const auto weight = [&](int64_t r, int64_t c) { return tile.weights[r * tile.columns + c]; };
+    const auto given = [&](int64_t c) {
+      return rows_of<T>(args_.grad_out, batch_, head_, tile.first + c, 1, dim).data;
+    };
+    SpoiltPairs spoilt;
+    spoilt.find(poisoned_[q0 / kBlock], q0 - tile.first, tile.rows, tile.columns,
+                [&](int64_t r, int64_t c) { return weight(r, c) != 0.0f; });
+    spoilt.spread(weight, given, dim, grad_v, dim);
   }
 
  private:

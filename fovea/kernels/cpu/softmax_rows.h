@@ -1,7 +1,9 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "fovea/kernels/attend_args.h"
+#include "fovea/kernels/cpu/constants.h"
 
 namespace fovea::kernels {
 
@@ -12,6 +14,18 @@ struct SoftmaxState {
   float* sum;
   float* rescale;  // what the row's earlier weights must be multiplied with
 };
+
+/// Of rows that have seen no key, but a first score where that is not -inf; in units of log2.
+inline void begin_rows(const SoftmaxState& state, int64_t rows, float first) {
+  std::fill_n(state.maximum, rows, first);
+  std::fill_n(state.sum, rows, first == -kInfinity ? 0.0f : 1.0f);
+  std::fill_n(state.rescale, rows, 1.0f);
+}
+
+/// What a sink is to each row of a head: its first score, in units of log2; -inf where there is none.
+inline float sink_score(const Normaliser& normaliser, int64_t head) {
+  return normaliser.sinks ? normaliser.sinks[head] * kLog2E : -kInfinity;
+}
 
 /// A score times the factor less its maximum is rounded once, by fused instructions: of a maximum up to this
 /// size what its own rounding left out is less than 1. Beyond, the product must be rounded by itself first.

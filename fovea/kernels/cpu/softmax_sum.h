@@ -42,12 +42,8 @@ class SoftmaxSum {
   /// Begins a block of a head. A sink is the first score that a row sees; the weights of a sigmoid are taken
   /// as they are.
   void clear(int64_t head) {
-    const float* sinks = args_.normaliser.sinks;
-    float first = sinks ? sinks[head] * kLog2E : -kInfinity;
-    if (is_sigmoid()) first = -args_.normaliser.bias * kLog2E;
-    std::fill_n(maximum(), capacity_, first);
-    std::fill_n(sum(), capacity_, first == -kInfinity ? 0.0f : 1.0f);
-    std::fill_n(rescale(), capacity_, 1.0f);
+    const float first = is_sigmoid() ? -args_.normaliser.bias * kLog2E : sink_score(args_.normaliser, head);
+    begin_rows({maximum(), sum(), rescale()}, capacity_, first);
     std::fill(out_.get(), out_.get() + capacity_ * args_.n.value_dim, 0.0f);
     one_pass_ = !is_sigmoid() && has_one_pass<C>(args_.n.dim);
   }

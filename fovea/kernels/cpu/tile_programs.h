@@ -93,6 +93,16 @@ inline void run_programs(TilePrograms programs, TileFace TileProgram::*face, con
   }
 }
 
+/// Adds what the programs learn from a transposed tile of gradients by scores, `results` as LearnSums are
+/// laid out for.
+inline void learn(TilePrograms programs, const ScoreTile& results, int64_t chunk, int64_t head) {
+  for (const auto& program : programs) {
+    if (!program.sums.data) continue;
+    program.learn(program.functors, results,
+                  program.sums.data + chunk * program.sums.chunk + head * program.sums.head);
+  }
+}
+
 /// The same of products, and returns the factor that takes the scores to units of log2. A mask's -inf must
 /// not meet a factor below or equal to 0.
 inline float shape_scores(TilePrograms programs, TileFace TileProgram::*face, const ScoreTile& tile,
