@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Times causal linear attention as others have it, for bench/mechanisms_bench.cpp to be compared with: performer-pytorch's form
-without CUDA, and sums by chunks of 64 in einsum. float32, one thread, best thread CPU time in ms, as lines of JSON.
+"""Times mechanisms as others have them, for bench/mechanisms_bench.cpp to be compared with. float32, one thread, best thread
+CPU time in ms, as lines of JSON; `fovea` names the call of fovea_mechanisms_bench that does the same.
 
-Needs: torch==2.11.0, performer-pytorch==1.1.4.
-Usage: python bench/linear_attend_peers.py [--length 8192]
+Needs: torch==2.11.0, performer-pytorch==1.1.4, reformer-pytorch==1.4.4.
+Usage: python bench/mechanism_peers.py [linear performer lsh axial deformable]
 """
 import argparse
 import json
@@ -11,13 +11,19 @@ import math
 import time
 
 import torch
-from performer_pytorch.performer_pytorch import (causal_linear_attention_noncuda, gaussian_orthogonal_random_matrix,
-                                                 softmax_kernel)
+from torch.nn import functional
 
+HEADS, LENGTH, DIM = 8, 8192, 64
 CHUNK = 64
+# Of the deformable pyramid: as many queries as places, 8500.
+MAPS, POINTS, POINT_DIM = [(80, 80), (40, 40), (20, 20), (10, 10)], 4, 32
 
 
-def by_chunks(q, k, v):
+def leaves(*shapes):
+    return [torch.randn(shape, requires_grad=True) for shape in shapes]
+
+
+def sums_by_chunks(q, k, v):
     """As anyone would write it: states before each chunk by a cumulative sum, pairs within it under a mask."""
     q, k, v = (t.unflatten(2, (-1, CHUNK)) for t in (q, k, v))
     v = torch.cat([v, torch.ones_like(v[..., :1])], -1)
@@ -26,6 +32,63 @@ def by_chunks(q, k, v):
     pairs = torch.einsum("bhcir,bhcjr->bhcij", q, k).tril()
     sums = torch.einsum("bhcij,bhcje->bhcie", pairs, v) + torch.einsum("bhcir,bhcre->bhcie", q, before)
     return (sums[..., :-1] / sums[..., -1:]).flatten(2, 3)
+
+
+def featured(name, features):
+    """Causal sums of such features, by chunks in einsum and by performer-pytorch without CUDA."""
+    from performer_pytorch.performer_pytorch import causal_linear_attention_noncuda
+
+    shape = (1, HEADS, LENGTH, DIM)
+    for peer, sums in (("einsum by chunks", sums_by_chunks), ("performer-pytorch", causal_linear_attention_noncuda)):
+        def attend(q, k, v, sums=sums):
+            return sums(features(q, True), features(k, False), v)
+
+        yield peer, f"--attention {name}:causal=true", attend, leaves(shape, shape, shape)
+
+
+def linear():
+    return featured("linear", lambda x, is_query: functional.elu(x) + 1)
+
+
+def performer():
+    from performer_pytorch.performer_pytorch import gaussian_orthogonal_random_matrix, softmax_kernel
+
+    w = gaussian_orthogonal_random_matrix(int(DIM * math.log(DIM)), DIM)
+    return featured("performer", lambda x, is_query: softmax_kernel(x, projection_matrix=w, is_query=is_query))
+
+
+def lsh():
+    from reformer_pytorch import LSHAttention
+
+    attention = LSHAttention(bucket_size=CHUNK, n_hashes=4, causal=True)
+    mechanism = f"lsh:chunk={CHUNK},buckets={LENGTH // CHUNK},rounds=4,causal=true,attend_across_buckets=true"
+    shape = (HEADS, LENGTH, DIM)
+    yield "reformer-pytorch", f"--attention {mechanism}", lambda qk, v: attention(qk, v)[0], leaves(shape, shape)
+
+
+def axial():
+    """Rows of 64 x 64 places, as entries of a batch."""
+    shape = (HEADS, 64, 64, DIM)
+    call = "--attention axial:axes=rows --length 4096 --grid"
+    yield "sdpa on rows", call, functional.scaled_dot_product_attention, leaves(shape, shape, shape)
+
+
+def sampled(v, locations, weights):
+    """v (H, D, S); locations (H, N, L, P, 2) in 0 ... 1; weights (H, N, L, P): by grid_sample, level by level."""
+    sums, first = 0, 0
+    for level, (rows, columns) in enumerate(MAPS):
+        plane = v[..., first : first + rows * columns].unflatten(2, (rows, columns))
+        first += rows * columns
+        points = functional.grid_sample(plane, 2 * locations[:, :, level] - 1, align_corners=False)
+        sums = sums + (points * weights[:, :, level].unsqueeze(1)).sum(-1)
+    return sums
+
+
+def deformable():
+    places = sum(rows * columns for rows, columns in MAPS)
+    v, weights = leaves((HEADS, POINT_DIM, places), (HEADS, places, len(MAPS), POINTS))
+    locations = torch.rand(HEADS, places, len(MAPS), POINTS, 2, requires_grad=True)
+    yield "grid_sample", "--deformable", sampled, [v, locations, weights]
 
 
 def best(run, times):
@@ -38,33 +101,24 @@ def best(run, times):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--length", type=int, default=8192)
-    parser.add_argument("--heads", type=int, default=8)
-    parser.add_argument("--head-dim", type=int, default=64)
-    parser.add_argument("--runs", type=int, default=3)
+    groups = {group.__name__: group for group in (linear, performer, lsh, axial, deformable)}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("groups", nargs="*", default=list(groups), metavar="GROUP", help=", ".join(groups))
+    parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    shape = (1, options.heads, options.length, options.head_dim)
-    grad = torch.randn(shape)
-    w = gaussian_orthogonal_random_matrix(int(options.head_dim * math.log(options.head_dim)), options.head_dim)
-    maps = {
-        "linear": lambda x, is_query: torch.nn.functional.elu(x) + 1,
-        "performer": lambda x, is_query: softmax_kernel(x, projection_matrix=w, is_query=is_query),
-    }
-    for mechanism, features in maps.items():
-        for peer, attend in (("performer-pytorch", causal_linear_attention_noncuda), ("einsum by chunks", by_chunks)):
+    for group in options.groups:
+        for peer, call, attend, inputs in groups[group]():
             for mode in ("forward", "train"):
-                q, k, v = (torch.randn(shape, requires_grad=mode == "train") for _ in range(3))
 
                 def run():
                     with torch.set_grad_enabled(mode == "train"):
-                        out = attend(features(q, True), features(k, False), v)
+                        out = attend(*inputs)
                     if mode == "train":
-                        torch.autograd.grad(out, (q, k, v), grad)
+                        torch.autograd.grad(out, inputs, torch.ones_like(out))
 
-                row = {"mechanism": mechanism, "peer": peer, "mode": mode, "best_cpu_ms": best(run, options.runs)}
+                row = {"peer": peer, "mode": mode, "best_cpu_ms": round(best(run, options.runs), 2), "fovea": call}
                 print(json.dumps(row), flush=True)
 
 

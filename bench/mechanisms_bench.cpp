@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -13,6 +14,7 @@
 #include "fovea/core/error.h"
 #include "fovea/core/stopwatch.h"
 #include "fovea/nn/attention/registry.h"
+#include "fovea/ops/deformable_attend.h"
 
 namespace fovea::bench {
 namespace {
@@ -22,26 +24,64 @@ struct MechanismOptions {
                                          "softmax:causal=true"};
   std::vector<std::string> modes = {"forward", "train"};
   int64_t length = 8192, heads = 8, head_dim = 64;
+  /// The positions are the places of a square.
+  bool grid = false;
+  /// Times deformable_attend() too.
+  bool deformable = false;
   int threads = 1;
   TimingOptions timing;
 };
 
+// A pass of `forward` alone, or one with the gradients by `inputs`.
+template <class Forward>
+Timing time_pass(const Forward& forward, const std::vector<at::Tensor>& inputs, bool train,
+                 const TimingOptions& timing) {
+  const at::AutoGradMode with_gradient(train);
+  const at::Tensor grad = at::ones_like(forward()).detach();
+  return time_runs(
+      [&] {
+        const at::Tensor out = forward();
+        if (train) torch::autograd::grad({out}, inputs, {grad});
+      },
+      timing);
+}
+
 Timing time_mechanism(const std::string& text, bool train, const MechanismOptions& o) {
   at::manual_seed(0);
-  const auto attention =
-      nn::parse_attention(text).build({o.heads, o.heads, o.head_dim, o.head_dim, o.head_dim * o.heads});
+  nn::AttentionShape shape{o.heads, o.heads, o.head_dim, o.head_dim, o.head_dim * o.heads};
+  const auto side = std::llround(std::sqrt(static_cast<double>(o.length)));
+  if (o.grid) shape.grid = nn::GridPositions{.rows = side, .columns = side};
+  const auto attention = nn::parse_attention(text).build(shape);
   const auto draw = [&] { return at::randn({1, o.heads, o.length, o.head_dim}).requires_grad_(train); };
   nn::AttentionInput input;
   input.q = draw(), input.k = draw(), input.v = draw();
   input.x = at::randn({1, o.length, o.head_dim * o.heads});
-  const at::Tensor grad = at::randn(input.v.sizes());
-  const at::AutoGradMode with_gradient(train);
-  return time_runs(
-      [&] {
-        const at::Tensor out = attention->forward(input).out;
-        if (train) torch::autograd::grad({out}, {input.q, input.k, input.v}, {grad});
-      },
-      o.timing);
+  input.grid = shape.grid;
+  // Where queries are their own keys there are no others.
+  const bool shared = nn::split_name(text).name == "lsh";
+  const std::vector<at::Tensor> inputs =
+      shared ? std::vector{input.q, input.v} : std::vector{input.q, input.k, input.v};
+  return time_pass([&] { return attention->forward(input).out; }, inputs, train, o.timing);
+}
+
+// As many queries as there are places in four maps, 8500; four points in each; heads of 32.
+Timing time_deformable(bool train, const MechanismOptions& o) {
+  at::manual_seed(0);
+  const std::vector<MapShape> maps = {{80, 80}, {40, 40}, {20, 20}, {10, 10}};
+  const int64_t places = 8500, levels = 4, points = 4;
+  const at::Tensor v = at::randn({1, o.heads, places, 32}).requires_grad_(train),
+                   locations = at::rand({1, o.heads, places, levels, points, 2}).requires_grad_(train),
+                   weights = at::randn({1, o.heads, places, levels, points}).requires_grad_(train);
+  return time_pass([&] { return deformable_attend(v, maps, locations, weights); }, {v, locations, weights},
+                   train, o.timing);
+}
+
+nlohmann::json row(const std::string& mechanism, const std::string& mode, const Timing& t) {
+  return {{"mechanism", mechanism},
+          {"mode", mode},
+          {"best_cpu_ms", t.best_cpu},
+          {"median_cpu_ms", t.median_cpu},
+          {"runs", t.runs}};
 }
 
 void run(const MechanismOptions& options) {
@@ -49,13 +89,11 @@ void run(const MechanismOptions& options) {
   nlohmann::json rows = nlohmann::json::array();
   for (const std::string& mechanism : options.mechanisms) {
     for (const std::string& mode : options.modes) {
-      const Timing t = time_mechanism(mechanism, mode == "train", options);
-      rows.push_back({{"mechanism", mechanism},
-                      {"mode", mode},
-                      {"best_cpu_ms", t.best_cpu},
-                      {"median_cpu_ms", t.median_cpu},
-                      {"runs", t.runs}});
+      rows.push_back(row(mechanism, mode, time_mechanism(mechanism, mode == "train", options)));
     }
+  }
+  for (const std::string& mode : options.deformable ? options.modes : std::vector<std::string>()) {
+    rows.push_back(row("deformable_attend", mode, time_deformable(mode == "train", options)));
   }
   const nlohmann::json all = {{"length", options.length},
                               {"heads", options.heads},
@@ -78,6 +116,8 @@ int main(int argc, char** argv) {
   app.add_option("--length", options.length)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--heads", options.heads)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--head-dim", options.head_dim)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_flag("--grid", options.grid, "The positions are the places of a square");
+  app.add_flag("--deformable", options.deformable, "Times deformable_attend() on four maps too");
   app.add_option("--threads", options.threads)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--min-seconds", options.timing.min_seconds, "Time given to each row")
       ->check(CLI::NonNegativeNumber)

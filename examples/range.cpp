@@ -32,8 +32,9 @@ bool forgetting() {
 bool adaptive_span() {
   const auto input = drawn_input();
   auto attention = std::dynamic_pointer_cast<fovea::nn::AdaptiveSpanAttention>(
-      parse_attention("adaptive_span:span=128,ramp=32,causal=true").build(kShape));
-  const auto loss = attention->forward(input).out.square().mean() + 1e-6 * attention->span_loss(input.x);
+      parse_attention("adaptive_span:span=128,ramp=32,causal=true,penalty=0.1").build(kShape));
+  const auto out = attention->forward(input).out;
+  const auto loss = out.square().mean() + attention->take_penalty();  // of a network: nn::take_penalties()
   loss.backward();
   return attention->current_val.grad().defined();
 }

@@ -18,13 +18,13 @@
 #include "fovea/io/image.h"
 #include "fovea/nn/attention/adaptive_span.h"
 #include "fovea/nn/block/transformer.h"
+#include "fovea/nn/penalty.h"
 #include "fovea/train/optimizer.h"
 #include "fovea/train/schedule.h"
 
 namespace {
 
 constexpr int64_t kSymbols = 8, kBatch = 512;  // in tokens
-constexpr double kPenalty = 0.5;               // nats, for spans that reach everything
 
 struct Task {
   int64_t length;
@@ -51,7 +51,8 @@ struct Network : torch::nn::Module {
     fovea::nn::TransformerOptions options;
     options.d_model = 64, options.nhead = 4, options.dim_feedforward = 64, options.dropout = 0.0;
     options.norm_first = true, options.position = "rotary";
-    options.attention = "adaptive_span:init=1,ramp=8,span=" + std::to_string(task.length);
+    // Spans that reach everything cost 0.5 nats, in two layers.
+    options.attention = "adaptive_span:init=1,ramp=8,penalty=0.25,span=" + std::to_string(task.length);
     embedding = register_module("embedding", torch::nn::Embedding(kSymbols, options.d_model));
     layers =
         register_module("layers", fovea::nn::TransformerEncoder(options, /*num_layers=*/2, /*norm=*/true));
@@ -67,13 +68,6 @@ struct Network : torch::nn::Module {
     fovea::nn::AttentionCall call;
     call.causal = fovea::CausalAlignment::top_left;
     return head->forward(layers->forward(embedding->forward(symbols), call)).unflatten(2, {-1, kSymbols});
-  }
-
-  // Of all heads, in positions.
-  at::Tensor span_loss() const {
-    at::Tensor sum = at::zeros({});
-    for (const auto* own : attentions) sum = sum + own->span_loss({});
-    return sum / static_cast<double>(attentions.size());
   }
 
   // (layers, heads)
@@ -107,19 +101,21 @@ Answers ask(Network& network, const Task& task, const at::Tensor& symbols) {
 
 struct Training {
   int64_t steps;
-  double rate, penalty;
+  double rate;
+  bool pays;  // for its spans
 };
 
 void train(Network& network, const Task& task, const Training& training) {
-  const auto [steps, rate, penalty] = training;
+  const auto [steps, rate, pays] = training;
   fovea::train::TrainConfig config;
   config.lr = rate, config.warmup_steps = steps / 10;
   fovea::train::Optimizer optimizer(network, config);
   const fovea::train::Schedule schedule(config, steps, steps);
-  const double factor = penalty / static_cast<double>(task.length);
   for (int64_t step = 0; step < steps; ++step) {
     optimizer.zero_grad();
-    (ask(network, task, task.sequences()).loss + factor * network.span_loss()).backward();
+    at::Tensor loss = ask(network, task, task.sequences()).loss;
+    if (pays) loss = loss + fovea::nn::take_penalties(network);
+    loss.backward();
     fovea::train::clip_gradients(optimizer.parameters(), fovea::train::gradient_norm(optimizer.parameters()),
                                  1.0);
     optimizer.step(schedule.lr(step));
@@ -156,9 +152,9 @@ int main(int argc, char** argv) {
   Network network(task);
   // Adam moves a parameter by its rate at most: twice so many steps, while it falls, lead a span from S to 0.
   const double rate = 1.0 / static_cast<double>(steps);
-  train(network, task, {.steps = steps, .rate = rate, .penalty = 0.0});
+  train(network, task, {.steps = steps, .rate = rate, .pays = false});
   const Result without = result_of("without penalty", network, task);
-  train(network, task, {.steps = 2 * steps, .rate = rate, .penalty = kPenalty});
+  train(network, task, {.steps = 2 * steps, .rate = rate, .pays = true});
   const Result with = result_of("with penalty", network, task);
   const at::Tensor spans = network.span_map();
   std::printf("spans, a row a layer:\n");

@@ -19,30 +19,34 @@
 #include "fovea/ops/finite.h"
 #include "fovea/ops/linear_attend_chunked.h"
 #include "fovea/ops/linear_attend_composed.h"
+#include "fovea/ops/linear_attend_fused.h"
 #include "fovea/ops/operands.h"
 
 namespace fovea {
 namespace {
 
-// Features, and values with a column of ones where weights are to be divided by their sum: all that is
-// summed.
+// Features and values, of which no key is hidden but by causal order.
 struct SummedOperands {
   at::Tensor q, k, v;
-  /// Query i sees keys j <= i + shift.
-  int64_t shift = 0;
+  CausalAlignment causal;
+  bool normalised;
   /// (B, Hkv, R, E): of what came before these positions, where there is something.
-  at::Tensor before;
+  at::Tensor before = {};
 
   int64_t batch() const { return q.size(0); }
   int64_t queries() const { return q.size(2); }
   int64_t keys() const { return k.size(2); }
   int64_t kv_heads() const { return k.size(1); }
   int64_t group() const { return q.size(1) / k.size(1); }
+  /// Query i sees keys j <= i + shift.
+  int64_t shift() const { return causal_shift(causal, queries(), keys()); }
 };
 
-at::Tensor summed_values(const at::Tensor& v, bool normalised) {
-  if (!normalised) return v;
-  return at::cat({v, at::ones({v.size(0), v.size(1), v.size(2), 1}, v.options().requires_grad(false))}, 3);
+// With a column of ones where weights are to be divided by their sum: all that is summed.
+at::Tensor summed_values(const SummedOperands& o) {
+  if (!o.normalised) return o.v;
+  return at::cat({o.v, at::ones({o.batch(), o.kv_heads(), o.keys(), 1}, o.v.options().requires_grad(false))},
+                 3);
 }
 
 // (P, T, size) of heads that do not share what they are.
@@ -52,67 +56,66 @@ at::Tensor heads_joined(const at::Tensor& t) {
 
 // sum_j phi(k)_j v_j^T, (P, R, E)
 at::Tensor key_sums(const SummedOperands& o) {
-  const at::Tensor sums = at::bmm(heads_joined(o.k).transpose(1, 2), heads_joined(o.v));
+  const at::Tensor sums = at::bmm(heads_joined(o.k).transpose(1, 2), heads_joined(summed_values(o)));
   return o.before.defined() ? sums + heads_joined(o.before) : sums;
 }
 
 // (B, H, N, E). Queries whose heads share keys lie behind each other, position by position.
 at::Tensor pair_sums(const SummedOperands& o) {
-  const int64_t n = o.queries(), group = o.group(), size = o.v.size(3);
+  const int64_t n = o.queries(), group = o.group();
   const at::Tensor q = o.q.reshape({o.batch() * o.kv_heads(), group, n, o.q.size(3)})
                            .transpose(1, 2)
                            .reshape({o.batch() * o.kv_heads(), n * group, o.q.size(3)});
   at::Tensor sums;
-  if (n == 0 || o.shift >= o.keys() - 1) {
+  if (n == 0 || o.shift() >= o.keys() - 1) {
     sums = at::bmm(q, key_sums(o));
   } else {
-    sums = chunked_causal_sums(q, heads_joined(o.k), heads_joined(o.v), group, o.shift);
+    sums = chunked_causal_sums(q, heads_joined(o.k), heads_joined(summed_values(o)), group, o.shift());
     if (o.before.defined()) sums = sums + at::bmm(q, heads_joined(o.before));
   }
-  return sums.view({o.batch() * o.kv_heads(), n, group, size})
+  return sums.view({o.batch() * o.kv_heads(), n, group, sums.size(2)})
       .transpose(1, 2)
-      .reshape({o.batch(), o.q.size(1), n, size});
+      .reshape({o.batch(), o.q.size(1), n, sums.size(2)});
 }
 
 at::Tensor spoilt_rows(const at::Tensor& t) { return at::isfinite(t).all(-1, true).bitwise_not(); }
 
-// (B, H, N, size): where a query sees a number that is not finite, of the first `size` numbers of values.
-at::Tensor spoilt_results(const SummedOperands& o, int64_t size) {
-  const at::Tensor values = o.v.narrow(3, 0, size);
-  const at::Tensor keys = at::isfinite(values).bitwise_not().bitwise_or(spoilt_rows(o.k));
-  const at::Tensor none = at::zeros({o.batch(), o.kv_heads(), 1, size}, keys.options());
+// (B, H, N, Dv): where a query sees a number that is not finite.
+at::Tensor spoilt_results(const SummedOperands& o) {
+  const at::Tensor keys = at::isfinite(o.v).bitwise_not().bitwise_or(spoilt_rows(o.k));
+  const at::Tensor none = at::zeros({o.batch(), o.kv_heads(), 1, o.v.size(3)}, keys.options());
   const at::Tensor up_to = at::cat({none, keys.cumsum(2) > 0}, 2);
   const at::Tensor last =
-      (at::arange(o.queries(), keys.options().dtype(at::kLong)) + (o.shift + 1)).clamp(0, o.keys());
+      (at::arange(o.queries(), keys.options().dtype(at::kLong)) + (o.shift() + 1)).clamp(0, o.keys());
   return with_heads(up_to.index_select(2, last), o.q.size(1)).bitwise_or(spoilt_rows(o.q));
 }
 
-at::Tensor divided(const at::Tensor& sums, bool normalised) {
-  if (!normalised) return sums;
+at::Tensor results(const SummedOperands& o) {
+  if (!o.before.defined() && !why_not_linear_fused(o.q, o.k, o.v, o.causal)) {
+    return linear_attend_fused(o.q, o.k, o.v, o.causal, o.normalised);
+  }
+  const at::Tensor sums = pair_sums(o);
+  if (!o.normalised) return sums;
   const auto parts = sums.split_with_sizes({sums.size(3) - 1, 1}, 3);
   return parts[0] / divisors(parts[1]);
 }
 
 // Products with 0 do not hide numbers that are not finite: then 0 stands in their place, and NaN in the
-// results of queries that see them. Such a number shows in the sums of the last query that sees it.
-at::Tensor isolated_results(const SummedOperands& o, bool normalised) {
-  const at::Tensor sums = pair_sums(o);
-  if (all_finite(sums)) return divided(sums, normalised);
+// results of queries that see them. Such a number shows in the result of the last query that sees it.
+at::Tensor isolated_results(const SummedOperands& o) {
+  const at::Tensor found = results(o);
+  if (all_finite(found)) return found;
   SummedOperands finite = o;
   finite.q = finite_part(o.q), finite.k = finite_part(o.k), finite.v = finite_part(o.v);
-  const at::Tensor results = divided(pair_sums(finite), normalised);
-  return results.masked_fill(spoilt_results(o, results.size(3)), std::numeric_limits<double>::quiet_NaN());
+  return results(finite).masked_fill(spoilt_results(o), std::numeric_limits<double>::quiet_NaN());
 }
 
 LinearAttendResult linear_attend_chunked(const at::Tensor& phi_q, const at::Tensor& phi_k,
                                          const at::Tensor& v, const LinearAttendOptions& options) {
   const at::Tensor hidden = hidden_keys(options, phi_k);
-  SummedOperands operands{widened(phi_q),
-                          without_keys(widened(phi_k), hidden),
-                          summed_values(without_keys(widened(v), hidden), options.normalised),
-                          causal_shift(options.causal, phi_q.size(2), phi_k.size(2)),
-                          {}};
-  return {isolated_results(operands, options.normalised).to(v.scalar_type()), {}};
+  const SummedOperands operands{widened(phi_q), without_keys(widened(phi_k), hidden),
+                                without_keys(widened(v), hidden), options.causal, options.normalised};
+  return {isolated_results(operands).to(v.scalar_type()), {}};
 }
 
 Refusal why_not_chunked(const LinearAttendOptions& options) {
@@ -169,7 +172,8 @@ LinearAttendResult linear_attend(const at::Tensor& phi_q, const at::Tensor& phi_
   // Autocast would round the sums to bfloat16.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const Refusal refusal = why_not_chunked(options);
-  report_choice("linear_attend", phi_q, phi_k, "chunked", refusal);
+  const bool fused = !why_not_linear_fused(phi_q, phi_k, v, options.causal);
+  report_choice("linear_attend", phi_q, phi_k, fused ? "fused" : "chunked", refusal);
   return refusal ? linear_attend_composed(phi_q, phi_k, v, options)
                  : linear_attend_chunked(phi_q, phi_k, v, options);
 }
@@ -179,9 +183,10 @@ at::Tensor linear_attend_step(const at::Tensor& phi_q, const at::Tensor& phi_k, 
   constexpr const char* kStep = "linear_attend_step";
   check_linear_attend(phi_q, phi_k, v, {}, kStep);
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const SummedOperands operands{widened(phi_q), widened(phi_k), summed_values(widened(v), normalised), 0,
-                                state};
-  const std::vector<int64_t> sizes = {phi_k.size(0), phi_k.size(1), phi_k.size(3), operands.v.size(3)};
+  const SummedOperands operands{widened(phi_q), widened(phi_k), widened(v), CausalAlignment::top_left,
+                                normalised,     state};
+  const std::vector<int64_t> sizes = {phi_k.size(0), phi_k.size(1), phi_k.size(3),
+                                      v.size(3) + (normalised ? 1 : 0)};
   if (phi_q.size(2) != phi_k.size(2)) {
     throw usage_error(kStep, "queries and keys must be of the same positions",
                       "phi_q " + describe(phi_q) + ", phi_k " + describe(phi_k), "Give both of each.");
@@ -190,7 +195,7 @@ at::Tensor linear_attend_step(const at::Tensor& phi_q, const at::Tensor& phi_k, 
     throw usage_error(kStep, "the state must be " + describe_shape(sizes), describe(state),
                       "Begin with an undefined one.");
   }
-  const at::Tensor out = isolated_results(operands, normalised).to(v.scalar_type());
+  const at::Tensor out = isolated_results(operands).to(v.scalar_type());
   state = key_sums(operands).view(sizes);
   return out;
 }

@@ -10,6 +10,7 @@
 #include "fovea/core/error.h"
 #include "fovea/models/network.h"
 #include "fovea/nn/activation_checkpoint.h"
+#include "fovea/nn/penalty.h"
 #include "fovea/train/autocast.h"
 #include "fovea/train/nonfinite.h"
 
@@ -77,6 +78,8 @@ void TrainStep::backward(const data::Batch& batch, int64_t samples, int64_t step
     logits = model_.forward(images).to(at::kFloat);
     const at::Tensor& targets = batch.targets.defined() ? batch.targets : batch.labels;
     loss = at::cross_entropy_loss(logits, targets, {}, at::Reduction::Mean, -100, config_.label_smoothing);
+    const at::Tensor penalties = nn::take_penalties(model_);
+    if (penalties.defined()) loss = loss + penalties;
   }
   const double share = static_cast<double>(images.size(0)) / static_cast<double>(samples);
   const double value = loss.item<double>();

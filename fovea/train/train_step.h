@@ -25,7 +25,8 @@ struct StepOutcome {
 };
 
 /// One optimiser step: forward and backward of one or several batches, clipping, update, EMA.
-///   loss = sum over batches of (n_b / n) cross_entropy(model(images_b), targets_b, label_smoothing)
+///   loss = sum over batches of (n_b / n) (cross_entropy(model(images_b), targets_b, label_smoothing) + p_b)
+/// with p_b what the network's modules owe (nn/penalty.h),
 /// so that N batches of one step give the gradient of one batch with all their samples (apart from batch
 /// norm's statistics).
 class TrainStep {

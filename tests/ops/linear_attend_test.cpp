@@ -5,9 +5,12 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
+#include "fovea/ops/elu_features.h"
 #include "fovea/ops/linear_attend_composed.h"
 #include "tests/support/errors.h"
 
@@ -16,7 +19,7 @@ namespace {
 
 // Features and values, as leaves.
 struct LinearCall {
-  int64_t queries, keys, heads = 4, kv_heads = 4;
+  int64_t queries, keys, heads = 4, kv_heads = 4, features = 5, values = 3;
   LinearAttendOptions options = {};
   at::Tensor q = {}, k = {}, v = {};
 
@@ -28,12 +31,12 @@ struct LinearCall {
     const auto leaf = [](at::IntArrayRef sizes) {
       return at::rand(sizes, at::kDouble).add(0.1).requires_grad_();
     };
-    q = leaf({2, heads, queries, 5}), k = leaf({2, kv_heads, keys, 5});
-    v = at::randn({2, kv_heads, keys, 3}, at::kDouble).requires_grad_();
+    q = leaf({2, heads, queries, features}), k = leaf({2, kv_heads, keys, features});
+    v = at::randn({2, kv_heads, keys, values}, at::kDouble).requires_grad_();
   }
   /// `out` and its gradients by q, k and v.
   std::vector<at::Tensor> with_gradients(const at::Tensor& out) const {
-    const at::Tensor seen = at::arange(out.numel(), at::kDouble).sin().view_as(out);
+    const at::Tensor seen = at::arange(out.numel(), at::kDouble).sin().to(out.scalar_type()).view_as(out);
     auto all = torch::autograd::grad({(out * seen).sum()}, {q, k, v}, {}, std::nullopt, false, true);
     for (size_t i = 0; i < 3; ++i) {
       if (!all[i].defined()) all[i] = at::zeros_like(i == 0 ? q : i == 1 ? k : v);
@@ -71,6 +74,53 @@ TEST(LinearAttend, ChunksAreTheDefinition) {
           const auto defined =
               call.with_gradients(linear_attend_composed(call.q, call.k, call.v, call.options).out);
           EXPECT_LT(largest_gap(found, defined), 1e-12) << call.text();
+        }
+      }
+    }
+  }
+}
+
+// In the norm of each result; of those that are 0 but for rounding, as slopes of the weights of one key, in
+// that of the last.
+double largest_error(const std::vector<at::Tensor>& found, const std::vector<at::Tensor>& exact) {
+  const double last = exact.back().norm().item<double>();
+  double error = 0;
+  for (size_t i = 0; i < found.size(); ++i) {
+    const double size = exact[i].norm().item<double>(),
+                 gap = (found[i].to(at::kDouble) - exact[i]).norm().item<double>();
+    if (gap > 0) error = std::max(error, gap / (size > 1e-9 * last ? size : last));
+  }
+  return error;
+}
+
+// In the kernel: chunks that are cut, keys before the first query, keys that no query sees, queries that see
+// none, sizes that are no whole vectors, rows behind each other in another order.
+TEST(LinearAttend, KernelIsTheDefinition) {
+  at::manual_seed(6);
+  const std::pair<int64_t, int64_t> sizes[] = {{1, 1},    {31, 31}, {32, 32}, {33, 33},   {100, 170},
+                                               {170, 70}, {1, 200}, {200, 3}, {130, 129}, {64, 96}};
+  const std::pair<int64_t, int64_t> dims[] = {{5, 3}, {16, 16}, {64, 64}, {66, 40}, {16, 256}};
+  for (const auto& [queries, keys] : sizes) {
+    for (const auto& [features, values] : dims) {
+      for (const auto causal : {CausalAlignment::top_left, CausalAlignment::bottom_right}) {
+        for (const int64_t kv_heads : {4, 2}) {
+          LinearCall call{queries, keys, 4, kv_heads, features, values};
+          call.options.causal = causal;
+          call.options.normalised = (queries + features) % 3 > 0;
+          call.draw();
+          const auto exact =
+              call.with_gradients(linear_attend_composed(call.q, call.k, call.v, call.options).out);
+          LinearCall single = call;
+          // (B, T, H, D) in memory.
+          const auto turned = [](const at::Tensor& t) {
+            return t.detach().to(at::kFloat).transpose(1, 2).contiguous().transpose(1, 2).requires_grad_();
+          };
+          single.q = turned(call.q), single.k = turned(call.k), single.v = turned(call.v);
+          const auto found =
+              single.with_gradients(linear_attend(single.q, single.k, single.v, single.options).out);
+          EXPECT_EQ(found.back().scalar_type(), at::kFloat);
+          EXPECT_LT(largest_error(found, exact), 3e-6)
+              << call.text() << ", sizes " << features << ' ' << values;
         }
       }
     }
@@ -116,12 +166,18 @@ TEST(LinearAttend, KeepsNanWhereItIs) {
   constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
   for (const auto causal :
        {CausalAlignment::none, CausalAlignment::top_left, CausalAlignment::bottom_right}) {
-    for (const int place : {0, 1, 2}) {
+    for (const auto& [place, type] : std::vector<std::pair<int, at::ScalarType>>{{0, at::kDouble},
+                                                                                 {1, at::kDouble},
+                                                                                 {2, at::kDouble},
+                                                                                 {0, at::kFloat},
+                                                                                 {1, at::kFloat},
+                                                                                 {2, at::kFloat}}) {
       LinearCall call{100, 150, 4, 2};
       call.options.causal = causal;
       call.options.key_lengths = at::tensor({int64_t{140}, int64_t{60}});
       call.draw();
       const at::NoGradGuard no_grad;
+      call.q = call.q.to(type), call.k = call.k.to(type), call.v = call.v.to(type);
       if (place == 0) call.q[0][1][37][2] = kNan;
       if (place == 1) call.k[0][1][71][0] = kNan, call.k[1][0][60][0] = kNan;
       if (place == 2) call.v[0][1][71][1] = kNan, call.v[1][1][149][2] = kNan;
@@ -129,9 +185,36 @@ TEST(LinearAttend, KeepsNanWhereItIs) {
                        defined = linear_attend_composed(call.q, call.k, call.v, call.options).out;
       EXPECT_TRUE(found.isnan().any().item<bool>());
       EXPECT_TRUE(found.isnan().equal(defined.isnan())) << place << call.text();
-      EXPECT_LT((found - defined).nan_to_num().abs().max().item<double>(), 1e-12);
+      EXPECT_LT((found - defined).nan_to_num().abs().max().item<double>(),
+                type == at::kDouble ? 1e-12 : 1e-5);
     }
   }
+}
+
+// Whatever the layout; gradients, and gradients of gradients too.
+TEST(EluFeatures, KernelIsTheFormula) {
+  at::manual_seed(7);
+  const at::Tensor numbers = (at::randn({2, 70, 3, 21}) * 10).to(at::kDouble);
+  numbers[0][0][0].slice(0, 0, 4).copy_(at::tensor({0.0, -87.0, 88.0, -0x1p-23}, at::kDouble));
+  for (const bool turned : {false, true}) {
+    const auto leaf = [&](at::ScalarType type) {
+      const at::Tensor t = numbers.to(type).transpose(1, 2);
+      return (turned ? t.contiguous() : t).detach().requires_grad_();
+    };
+    const at::Tensor x = leaf(at::kFloat), exact = leaf(at::kDouble);
+    const at::Tensor found = elu_features(x), wanted = at::where(exact > 0, exact + 1, exact.exp());
+    EXPECT_LT(((found.detach() - wanted.detach()) / wanted.detach()).abs().max().item<double>(), 4e-7);
+    const auto slopes = [](const at::Tensor& out, const at::Tensor& in) {
+      const at::Tensor first = torch::autograd::grad({out.square().sum()}, {in}, {}, true, true)[0];
+      return std::vector<at::Tensor>{first, torch::autograd::grad({first.sum()}, {in})[0]};
+    };
+    EXPECT_LT(largest_error(slopes(found, x), slopes(wanted, exact)), 1e-6);
+  }
+  const float inf = std::numeric_limits<float>::infinity();
+  const at::Tensor ends = elu_features(at::tensor({-inf, inf, std::nanf(""), -200.0f}).view({1, 1, 1, 4}));
+  EXPECT_TRUE(ends.flatten().slice(0, 0, 2).equal(at::tensor({0.0f, inf})));
+  EXPECT_TRUE(ends.flatten()[2].isnan().item<bool>());
+  EXPECT_EQ(ends.flatten()[3].item<float>(), 0.0f);
 }
 
 TEST(LinearAttend, StepsGoOn) {

@@ -6,6 +6,7 @@
 #include "fovea/core/error.h"
 #include "fovea/io/file.h"
 #include "fovea/io/tensors.h"
+#include "fovea/nn/penalty.h"
 #include "fovea/train/evaluate.h"
 #include "fovea/train/log.h"
 #include "fovea/train/run_folder.h"
@@ -71,6 +72,15 @@ TEST_F(TrainerTest, AccumulationEqualsOneLargeBatch) {
   }
 }
 
+std::vector<data::Batch> five_and_two(const at::Tensor& images, const at::Tensor& labels) {
+  std::vector<data::Batch> batches(2);
+  for (int i = 0; i < 2; ++i) {
+    batches[i].images = images.narrow(0, 5 * i, i == 0 ? 5 : 2);
+    batches[i].labels = labels.narrow(0, 5 * i, i == 0 ? 5 : 2);
+  }
+  return batches;
+}
+
 // Batches of 5 and 2 samples against the formulas, on all 7 at once.
 TEST(TrainStepTest, EqualsItsFormulaWithAnIncompleteGroup) {
   const double lr = 0.3, smoothing = 0.2;
@@ -95,12 +105,7 @@ TEST(TrainStepTest, EqualsItsFormulaWithAnIncompleteGroup) {
     for (const auto& p : net.parameters()) expected.push_back(p.detach() - lr * scale * p.grad());
 
     TrainStep step(net, config);
-    std::vector<data::Batch> batches(2);
-    for (int i = 0; i < 2; ++i) {
-      batches[i].images = images.narrow(0, 5 * i, i == 0 ? 5 : 2);
-      batches[i].labels = labels.narrow(0, 5 * i, i == 0 ? 5 : 2);
-    }
-    const StepOutcome outcome = step.run(batches, lr, 1);
+    const StepOutcome outcome = step.run(five_and_two(images, labels), lr, 1);
     EXPECT_NEAR(outcome.loss, loss.item<double>(), 1e-6);
     EXPECT_NEAR(outcome.grad_norm, norm, 1e-5 * norm);
     EXPECT_EQ(outcome.samples, 7);
@@ -109,6 +114,35 @@ TEST(TrainStepTest, EqualsItsFormulaWithAnIncompleteGroup) {
       EXPECT_LT((net.parameters()[i] - expected[i]).abs().max().item<double>(), 1e-6) << i;
     }
   }
+}
+
+// A network that pays for the size of its weights.
+struct PricedNet : SmallNet {
+  struct Price : torch::nn::Module, nn::Penalised {
+    void pay(const at::Tensor& weight) { owe(weight.square().sum()); }
+  };
+  PricedNet() : SmallNet({false, 0.0, 0.0}) { price = register_module("price", std::make_shared<Price>()); }
+  at::Tensor forward(const at::Tensor& images) override {
+    price->pay(head->weight);
+    return SmallNet::forward(images);
+  }
+  std::shared_ptr<Price> price;
+};
+
+// Batches of 5 and 2 samples owe it in parts of 5 / 7 and 2 / 7.
+TEST(TrainStepTest, AddsWhatModulesOwe) {
+  TrainConfig config;
+  config.optimizer = "sgd", config.momentum = 0.0, config.clip_norm = 0.0;
+  at::manual_seed(1);
+  PricedNet net;
+  const at::Tensor images = at::randn({7, 1, 8, 8}), labels = at::randint(3, {7}, at::kLong);
+  const at::Tensor loss =
+      at::cross_entropy_loss(net.forward(images), labels) + net.head->weight.square().sum();
+  loss.backward();
+  const at::Tensor expected = net.head->weight.detach() - 0.1 * net.head->weight.grad();
+  TrainStep step(net, config);
+  EXPECT_NEAR(step.run(five_and_two(images, labels), 0.1, 1).loss, loss.item<double>(), 1e-6);
+  EXPECT_LT((net.head->weight - expected).abs().max().item<double>(), 1e-6);
 }
 
 TEST_F(TrainerTest, TheFirstStepHasTheFirstLearningRate) {

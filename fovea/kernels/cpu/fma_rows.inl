@@ -8,12 +8,22 @@ struct ProductRows {
   float* out;
   int64_t stride;
   int32_t rows;
+  bool add;  // the products, to what `out` holds, before factors
 };
 
 template <int kRows, int kVectors, bool kColumns>
 INLINE void store_block(ProductRows& to) {
   NF products[kRows][kVectors];
   multiply<kRows, kVectors, kColumns>(to.operands, products);
+  if (to.add) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int c = 0; c < kVectors; ++c) {
+        products[r][c] += *reinterpret_cast<const NF*>(to.out + r * to.stride + c * FOVEA_LANES);
+      }
+    }
+  }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
     const float factor = to.factors.by_row ? to.factors.by_row[r] : to.factors.all;

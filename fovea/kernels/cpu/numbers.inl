@@ -38,3 +38,20 @@ INLINE void store_number(c10::Half* p, NF x) {
   for (int i = 0; i < 4; ++i) p[i] = c10::Half(x[i]);
 #endif
 }
+
+// The first n numbers, at most a vector of them, and 0.
+template <class T>
+INLINE NF load_first(const T* p, int64_t n) {
+  if (n >= FOVEA_LANES) return load_number(p);
+  T numbers[FOVEA_LANES] = {};
+  for (int64_t i = 0; i < n; ++i) numbers[i] = p[i];
+  return load_number(numbers);
+}
+
+template <class T>
+INLINE void store_first(T* p, int64_t n, NF x) {
+  if (n >= FOVEA_LANES) return store_number(p, x);
+  T numbers[FOVEA_LANES];
+  store_number(numbers, x);
+  for (int64_t i = 0; i < n; ++i) p[i] = numbers[i];
+}

@@ -2,23 +2,6 @@
 #include "fovea/kernels/cpu/numbers.inl"
 #include "fovea/kernels/cpu/turn.inl"
 
-// The first n numbers, at most a vector of them, and 0.
-template <class T>
-INLINE NF load_first(const T* p, int64_t n) {
-  if (n >= FOVEA_LANES) return load_number(p);
-  T numbers[FOVEA_LANES] = {};
-  for (int64_t i = 0; i < n; ++i) numbers[i] = p[i];
-  return load_number(numbers);
-}
-
-template <class T>
-INLINE void store_first(T* p, int64_t n, NF x) {
-  if (n >= FOVEA_LANES) return store_number(p, x);
-  T numbers[FOVEA_LANES];
-  store_number(numbers, x);
-  for (int64_t i = 0; i < n; ++i) p[i] = numbers[i];
-}
-
 // Two bfloat16 each, which may stand at any even address.
 typedef int32_t Pairs __attribute__((vector_size(4 * FOVEA_LANES), aligned(2), may_alias));
 

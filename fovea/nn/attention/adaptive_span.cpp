@@ -6,6 +6,20 @@
 #include <utility>
 
 namespace fovea::nn {
+namespace {
+
+// Without the gradients that lead further out of [0, 1], from where a span would not be back for many steps.
+at::Tensor held(const at::Tensor& value) {
+  const at::Tensor clamped = value + (value.clamp(0.0, 1.0) - value).detach();
+  if (!clamped.requires_grad()) return clamped;
+  const at::Tensor below = value.detach()<0.0, above = value.detach()> 1.0;
+  clamped.register_hook([below, above](const at::Tensor& grad) {
+    return grad.masked_fill((below & (grad > 0.0)) | (above & (grad < 0.0)), 0.0);
+  });
+  return clamped;
+}
+
+}  // namespace
 
 AdaptiveSpanAttention::AdaptiveSpanAttention(AttentionKind kind, const AttentionShape& shape,
                                              const AdaptiveSpanOptions& options)
@@ -14,8 +28,7 @@ AdaptiveSpanAttention::AdaptiveSpanAttention(AttentionKind kind, const Attention
 }
 
 at::Tensor AdaptiveSpanAttention::spans(const at::Tensor&) const {
-  const at::Tensor clamped = current_val + (current_val.clamp(0.0, 1.0) - current_val).detach();
-  return (clamped * span_).view({1, -1, 1});
+  return (held(current_val) * span_).view({1, -1, 1});
 }
 
 // The mean of the heads.

@@ -13,7 +13,7 @@ struct AdaptiveSpanOptions : SpanOptions {
 
 /// Each head learns how far it sees: z_h = S clamp(current_val_h, 0, 1), see SpanAttention.
 /// Parameter `current_val` (H, 1, 1), as in the authors' code, which clamps it after each step of training:
-/// here the clamp lets gradients through, so that a span which left [0, S] may come back. z = S with S + R >=
+/// here, beyond [0, 1] it gets the gradients that lead back alone. z = S with S + R >=
 /// N + R shows every key: softmax. Keys beyond the largest z + R of a head cost nothing.
 /// Source: Adaptive attention span in transformers (Sukhbaatar et al. 2019), section 2.2.
 class AdaptiveSpanAttention : public SpanAttention {

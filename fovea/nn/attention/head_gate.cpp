@@ -26,7 +26,8 @@ HeadGateAttention::HeadGateAttention(AttentionKind kind, const AttentionShape& s
     : EngineAttention(std::move(kind), shape, options),
       beta_(options.beta),
       gamma_(options.gamma),
-      zeta_(options.zeta) {
+      zeta_(options.zeta),
+      penalty_(options.penalty) {
   log_alpha = register_parameter("log_alpha", at::full({shape.heads}, options.log_alpha));
 }
 
@@ -45,6 +46,7 @@ at::Tensor HeadGateAttention::l0_penalty() const {
 }
 
 AttentionOutput HeadGateAttention::run(const AttentionInput& input) {
+  if (penalty_ && is_training()) owe(l0_penalty() * *penalty_);
   const at::Tensor gates = this->gates().to(input.q.scalar_type());
   const AttentionCall& call = input.call;
   const bool all = call.weights || call.packed || asks_anything(call.observe) || input.q.is_meta();

@@ -1,11 +1,15 @@
 #pragma once
+#include <optional>
+
 #include "fovea/nn/attention/engine.h"
 #include "fovea/nn/attention/entry.h"
+#include "fovea/nn/penalty.h"
 
 namespace fovea::nn {
 
 struct HeadGateOptions : EngineOptions {
   double log_alpha = 2.0, beta = 2.0 / 3.0, gamma = -0.1, zeta = 1.1;
+  std::optional<double> penalty;
 
   template <class Visitor>
   static void fields(HeadGateOptions& o, Visitor&& visit) {
@@ -14,6 +18,8 @@ struct HeadGateOptions : EngineOptions {
     visit(OptionText{"beta", "temperature"}, o.beta, NumberAbove{});
     visit(OptionText{"gamma", "what stretches gates below 0"}, o.gamma, AnyNumber{});
     visit(OptionText{"zeta", "what stretches them above 1"}, o.zeta, NumberAbove{1.0});
+    visit(OptionText{"penalty", "nats that training pays for a head whose gate is open; none when left out"},
+          o.penalty, NumberAbove{});
     visit_scale(o, visit);
     visit_softcap(o, visit);
     visit_causal(o, visit);
@@ -30,15 +36,15 @@ struct HeadGateOptions : EngineOptions {
 /// asked for or sequences stand behind each other; weights and observations are those of the heads, without
 /// gates.   Source: L0 regularization (Louizos et al. 2018), section 2.2; of heads: Voita et al. 2019,
 /// Analyzing multi-head self-attention, section 6.
-class HeadGateAttention : public EngineAttention {
+class HeadGateAttention : public EngineAttention, public Penalised {
  public:
   HeadGateAttention(AttentionKind kind, const AttentionShape& shape, const HeadGateOptions& options);
   AttentionCost cost(int64_t n, int64_t m, int64_t d) const override;
 
   /// (H): drawn while training, by torch's generator.
   at::Tensor gates() const;
-  /// The expected number of open gates, sum_h sigmoid(log_alpha_h - beta log(-gamma / zeta)): times a factor,
-  /// the penalty on them.
+  /// The expected number of open gates, sum_h sigmoid(log_alpha_h - beta log(-gamma / zeta)). The penalty
+  /// that the option asks for is that many nats times this.
   at::Tensor l0_penalty() const;
 
   at::Tensor log_alpha;
@@ -50,6 +56,7 @@ class HeadGateAttention : public EngineAttention {
   AttentionOutput run_open(const AttentionInput& input, const at::Tensor& gates, const at::Tensor& open);
 
   double beta_, gamma_, zeta_;
+  std::optional<double> penalty_;
 };
 
 AttentionEntry head_gate_attention();

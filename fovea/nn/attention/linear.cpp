@@ -1,27 +1,19 @@
 #include "fovea/nn/attention/linear.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/clamp_max.h>
-#include <ATen/ops/relu.h>
-
 #include <utility>
 
+#include "fovea/ops/elu_features.h"
+
 namespace fovea::nn {
-namespace {
-
-// elu(x) + 1, whose small values have all their digits: 1 is not taken away and added again.
-at::Tensor elu_plus_one(const at::Tensor& x) { return at::clamp_max(x, 0.0).exp_() + at::relu(x); }
-
-}  // namespace
 
 LinearAttention::LinearAttention(AttentionKind kind, const AttentionShape& shape,
                                  const LinearAttentionOptions& options)
     : KernelMapAttention(std::move(kind), shape, options.causal) {}
 
-at::Tensor LinearAttention::query_features(const at::Tensor& q) const { return elu_plus_one(q); }
+at::Tensor LinearAttention::query_features(const at::Tensor& q) const { return elu_features(q); }
 
 KeyFeatures LinearAttention::key_features(const at::Tensor& k, const at::Tensor&, const at::Tensor&) const {
-  return {elu_plus_one(k), {}};
+  return {elu_features(k), {}};
 }
 
 AttentionEntry linear_attention() {

@@ -31,7 +31,16 @@ void PredictedSpanOptions::check(const std::string& where) const {
 
 SpanAttention::SpanAttention(AttentionKind kind, const AttentionShape& shape, const SpanOptions& options,
                              SpanOf of)
-    : EngineAttention(std::move(kind), shape, options), span_(options.span), ramp_(options.ramp), of_(of) {}
+    : EngineAttention(std::move(kind), shape, options),
+      span_(options.span),
+      ramp_(options.ramp),
+      of_(of),
+      penalty_(options.penalty) {}
+
+AttentionOutput SpanAttention::run(const AttentionInput& input) {
+  if (penalty_ && is_training()) owe(span_loss(input.x) * (*penalty_ / static_cast<double>(span_)));
+  return EngineAttention::run(input);
+}
 
 void SpanAttention::prepare(AttentionInput& input, AttendOptions& options) const {
   options.functors = soft_span(spans(input.x), of_, static_cast<double>(ramp_));

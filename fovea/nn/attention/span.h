@@ -1,11 +1,13 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "fovea/nn/attention/engine.h"
 #include "fovea/nn/attention/entry.h"
 #include "fovea/nn/layers.h"
+#include "fovea/nn/penalty.h"
 #include "fovea/ops/span_functors.h"
 
 // What mechanisms with learned spans have in common.
@@ -16,6 +18,7 @@ namespace fovea::nn {
 struct SpanOptions : EngineOptions {
   int64_t span = 1024, ramp = 32;
   double init = 0.5;
+  std::optional<double> penalty;
 
   template <class Visitor>
   static void fields(SpanOptions& o, Visitor&& visit) {
@@ -23,6 +26,9 @@ struct SpanOptions : EngineOptions {
     visit(OptionText{"ramp", "R, over so many positions weights fall from 1 to 0"}, o.ramp, WholeFrom{1});
     visit(OptionText{"init", "the part of S that spans start with, below 1 where a row predicts them"},
           o.init, NumberAbove{});
+    visit(OptionText{"penalty",
+                     "nats that training pays for spans of S, for shorter ones less; none when left out"},
+          o.penalty, NumberAbove{});
     visit_scale(o, visit);
     visit_softcap(o, visit);
   }
@@ -38,17 +44,18 @@ struct PredictedSpanOptions : SpanOptions {
 ///   m_ij = clamp((R + span - |i - j|) / R, 0, 1),   out_i = sum_j m_ij exp(s_ij) v_j / sum_l m_il exp(s_il)
 /// Of one sequence. Keys with m_ij = 0 are hidden, and what tiles of the kernel they fill is left out.
 /// Source: Adaptive attention span in transformers (Sukhbaatar et al. 2019), equations 2 and 3.
-class SpanAttention : public EngineAttention {
+class SpanAttention : public EngineAttention, public Penalised {
  public:
   SpanAttention(AttentionKind kind, const AttentionShape& shape, const SpanOptions& options, SpanOf of);
   AttentionCost cost(int64_t n, int64_t m, int64_t d) const override;
 
   /// (B|1, H|1, T|1), in positions, differentiable; of rows x (B, T, E) where they predict spans.
   virtual at::Tensor spans(const at::Tensor& x) const = 0;
-  /// The mean of spans(x): times a factor, the penalty on long ones.
+  /// The mean of spans(x). The penalty that the option asks for is that many nats times this / S.
   at::Tensor span_loss(const at::Tensor& x) const { return spans(x).mean(); }
 
  protected:
+  AttentionOutput run(const AttentionInput& input) override;
   void prepare(AttentionInput& input, AttendOptions& options) const override;
   int64_t pairs(int64_t n, int64_t m) const override;
 
@@ -64,6 +71,7 @@ class SpanAttention : public EngineAttention {
 
  private:
   SpanOf of_;
+  std::optional<double> penalty_;
 };
 
 }  // namespace fovea::nn

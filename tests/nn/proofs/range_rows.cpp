@@ -57,9 +57,15 @@ at::Tensor away(const Operands& o) { return (o.i() - o.j()).abs(); }
 ProofRow adaptive_span_row() {
   return {"adaptive_span:span=12,ramp=5,init=0.5",
           [](const Operands& o) {
-            // In [0, 1], as if it had been clamped after the last step of training.
+            // In [0, 1]; a step against the gradient leads there from beyond, or nowhere.
             const at::Tensor val = o.parameter("current_val"), kept = val + (val.clamp(0, 1) - val).detach(),
                              z = 12 * kept.view({1, -1, 1, 1});
+            if (kept.requires_grad()) {
+              kept.register_hook([val = val.detach()](const at::Tensor& slope) {
+                const at::Tensor back = at::where(val < 0, slope.clamp_max(0), slope);
+                return at::where(val > 1, slope.clamp_min(0), back);
+              });
+            }
             // A key of weight 0 is hidden, and teaches nothing: of the clamp's two slopes there, the one of
             // 0.
             const at::Tensor ramp = (5 + z - away(o)) / 5;
