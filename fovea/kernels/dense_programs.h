@@ -14,13 +14,14 @@ struct Dense {
   int64_t batch, head, row, lane;
 };
 
-/// s + bias[b, h, q, k]; rows are queries. What it learns is laid out alike, rows `sums_row` apart, in
-/// float32: for each query (or one for all), each key (or one for all).
+/// s + bias[b, h, q, k]; rows are queries. What it learns is laid out alike, rows `learned_row` apart.
+/// Numbers that pairs share are added up in float32: for each query (or one for all), each key (or one for
+/// all). Where each pair has a number of its own its gradient is stored, in `type`.
 struct DenseBias {
   Type type;
   Dense values;
-  int64_t queries, keys, sums_row;
-  bool each_query, each_key;
+  int64_t queries, keys, learned_row;
+  bool each_query, each_key, shared;
 };
 
 /// Bytes, 1 = may attend; rows are queries.

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -33,10 +34,10 @@ struct TileFace {
   void (*mask)(const void*, const ScoreTile&) = nullptr;
 };
 
-/// Room for what the score of a call learns: float32 sums, so many apart for each chunk of the batch and each
-/// head. A chunk and head belong to one thread.
+/// Room for what the score of a call learns, as its program lays it out: so many bytes apart for each chunk
+/// of the batch and each head. A chunk and head belong to one thread.
 struct LearnSums {
-  float* data = nullptr;
+  std::byte* data = nullptr;
   int64_t chunk = 0, head = 0;
 };
 
@@ -51,7 +52,7 @@ struct TileProgram {
   /// Where `sums` have room, adds to those of a chunk and head what a transposed tile teaches: `slopes` hold
   /// the loss's derivative by the score functor's results and, if `learns_from_scores`, `scores` what it was
   /// given. Programs that follow one that learns only add.
-  void (*learn)(const void*, const ScoreTile&, float* sums) = nullptr;
+  void (*learn)(const void*, const ScoreTile&, void* sums) = nullptr;
   bool learns_from_scores = false;
   LearnSums sums = {};
 };
@@ -111,20 +112,20 @@ void learn_tile(const F& functors, const ScoreTile& t, const TableSums& sums) {
 }
 
 // An entry for each instruction set: its target reaches all that is inlined into it, hence the macro.
-#define FOVEA_TILE_ENTRY(lanes, attributes)                                                                \
-  template <class F, bool kTransposed>                                                                     \
-  attributes __attribute__((flatten)) static void score_##lanes(const void* f, const ScoreTile& t) {       \
-    score_tile<lanes, kTransposed>(*static_cast<const F*>(f), t);                                          \
-  }                                                                                                        \
-  template <class F, bool kTransposed>                                                                     \
-  attributes __attribute__((flatten)) static void mask_##lanes(const void* f, const ScoreTile& t) {        \
-    mask_tile<lanes, kTransposed>(*static_cast<const F*>(f), t);                                           \
-  }                                                                                                        \
-  template <class F>                                                                                       \
-  attributes                                                                                               \
-      __attribute__((flatten)) static void learn_##lanes(const void* f, const ScoreTile& t, float* sums) { \
-    const F& functors = *static_cast<const F*>(f);                                                         \
-    learn_tile<lanes>(functors, t, {sums, functors.score.learned().size});                                 \
+#define FOVEA_TILE_ENTRY(lanes, attributes)                                                               \
+  template <class F, bool kTransposed>                                                                    \
+  attributes __attribute__((flatten)) static void score_##lanes(const void* f, const ScoreTile& t) {      \
+    score_tile<lanes, kTransposed>(*static_cast<const F*>(f), t);                                         \
+  }                                                                                                       \
+  template <class F, bool kTransposed>                                                                    \
+  attributes __attribute__((flatten)) static void mask_##lanes(const void* f, const ScoreTile& t) {       \
+    mask_tile<lanes, kTransposed>(*static_cast<const F*>(f), t);                                          \
+  }                                                                                                       \
+  template <class F>                                                                                      \
+  attributes                                                                                              \
+      __attribute__((flatten)) static void learn_##lanes(const void* f, const ScoreTile& t, void* sums) { \
+    const F& functors = *static_cast<const F*>(f);                                                        \
+    learn_tile<lanes>(functors, t, {static_cast<float*>(sums), functors.score.learned().size});           \
   }
 FOVEA_TILE_ENTRY(4, FOVEA_TARGET_BASELINE)
 FOVEA_TILE_ENTRY(8, FOVEA_TARGET_AVX2)

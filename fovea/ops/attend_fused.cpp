@@ -90,7 +90,9 @@ class Lessons {
     const int64_t chunks = (n.batch + chunk_ - 1) / chunk_;
     for (const size_t i : learners) {
       const at::Tensor& sums = sums_.emplace_back(functors[i]->make_sums(chunks, n.heads));
-      programs_[i].sums = {sums.mutable_data_ptr<float>(), sums.stride(0), sums.stride(1)};
+      const int64_t size = sums.element_size();
+      programs_[i].sums = {static_cast<std::byte*>(sums.mutable_data_ptr()), sums.stride(0) * size,
+                           sums.stride(1) * size};
     }
   }
 

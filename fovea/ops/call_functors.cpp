@@ -49,17 +49,19 @@ std::shared_ptr<const AttendFunctors> relative(const at::Tensor& table, int64_t 
                                                 keys, tiles);
 }
 
-std::shared_ptr<const AttendFunctors> dense_bias(const at::Tensor& bias, int64_t queries, int64_t keys) {
-  return std::make_shared<DenseBiasFunctors>(bias, queries, keys);
+std::shared_ptr<const AttendFunctors> dense_bias(const at::Tensor& bias, const at::Tensor& q,
+                                                 const at::Tensor& k) {
+  return std::make_shared<DenseBiasFunctors>(bias, q, k);
 }
 
 // Numbers that lie side by side are added and learned quicker than by their places. A table that many windows
 // share is written out once, where that takes no more memory than the queries.
-std::shared_ptr<const AttendFunctors> grid(const AttendGrid& given, const at::Tensor& q) {
+std::shared_ptr<const AttendFunctors> grid(const AttendGrid& given, const at::Tensor& q,
+                                           const at::Tensor& k) {
   const auto& [table, height, width] = given;
   const int64_t n = height * width;
   if (n > q.size(0) * q.size(3)) return std::make_shared<GridFunctors>(widened(table), height, width);
-  return dense_bias(grid_bias(widened(table), height, width), n, n);
+  return dense_bias(grid_bias(widened(table), height, width), q, k);
 }
 
 void add_similarity(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options,
@@ -67,8 +69,8 @@ void add_similarity(const at::Tensor& q, const at::Tensor& k, const AttendOption
   if (!std::holds_alternative<Gaussian>(options.similarity)) return;
   const GaussianTerms terms = gaussian_terms(q, k, options);
   if (terms.factors.defined()) list.push_back(std::make_shared<HeadFactorFunctors>(terms.factors));
-  list.push_back(dense_bias(terms.keys, q.size(2), k.size(2)));
-  if (terms.queries.defined()) list.push_back(dense_bias(terms.queries, q.size(2), k.size(2)));
+  list.push_back(dense_bias(terms.keys, q, k));
+  if (terms.queries.defined()) list.push_back(dense_bias(terms.queries, q, k));
 }
 
 void add_biases(const at::Tensor& q, const at::Tensor& k, const AttendOptions& options, Tiles tiles,
@@ -76,12 +78,12 @@ void add_biases(const at::Tensor& q, const at::Tensor& k, const AttendOptions& o
   const int64_t n = q.size(2), m = k.size(2);
   if (options.alibi_slopes) list.push_back(alibi(*options.alibi_slopes, n, m, tiles));
   if (options.relative_table) list.push_back(relative(*options.relative_table, n, m, tiles));
-  if (options.relative_grid) list.push_back(grid(*options.relative_grid, q));
+  if (options.relative_grid) list.push_back(grid(*options.relative_grid, q, k));
   if (options.relative_keys) {
     const double scale = product_scale(q, options);
-    list.push_back(dense_bias(relative_key_scores(q, *options.relative_keys, scale, m), n, m));
+    list.push_back(dense_bias(relative_key_scores(q, *options.relative_keys, scale, m), q, k));
   }
-  if (options.bias) list.push_back(dense_bias(*options.bias, n, m));
+  if (options.bias) list.push_back(dense_bias(*options.bias, q, k));
 }
 
 }  // namespace

@@ -44,18 +44,19 @@ int64_t padded(int64_t queries) { return (queries + 15) / 16 * 16; }
 
 }  // namespace
 
-DenseBiasFunctors::DenseBiasFunctors(const at::Tensor& bias, int64_t queries, int64_t keys)
+DenseBiasFunctors::DenseBiasFunctors(const at::Tensor& bias, const at::Tensor& q, const at::Tensor& k)
     : bias_(four_dims(bias)), dense_{} {
   if (!bias_.is_cpu()) return;
   const bool bf16 = bias_.scalar_type() == at::kBFloat16;
   values_ = with_lanes(collapsed(bias_.detach()).to(bf16 ? at::kBFloat16 : at::kFloat));
   dense_ = {bf16 ? kernels::Type::bf16 : kernels::Type::f32,
             dense(values_),
-            queries,
-            keys,
+            q.size(2),
+            k.size(2),
             bias_.size(3),
             bias_.size(2) > 1,
-            bias_.size(3) > 1};
+            bias_.size(3) > 1,
+            !bias_.sizes().equals({q.size(0), q.size(1), q.size(2), k.size(2)})};
 }
 
 at::Tensor DenseBiasFunctors::score(const at::Tensor& scores, const TensorAt&) const {
@@ -63,7 +64,8 @@ at::Tensor DenseBiasFunctors::score(const at::Tensor& scores, const TensorAt&) c
 }
 
 at::Tensor DenseBiasFunctors::make_sums(int64_t chunks, int64_t heads) const {
-  return at::zeros({chunks, heads, bias_.size(2), bias_.size(3)}, at::kFloat);
+  if (dense_.shared) return at::zeros({chunks, heads, bias_.size(2), bias_.size(3)}, at::kFloat);
+  return at::zeros(bias_.sizes(), values_.scalar_type());
 }
 
 at::Tensor DenseBiasFunctors::gradient(const at::Tensor& sums) const {
@@ -131,11 +133,11 @@ at::Tensor DifferenceBiasFunctors::score(const at::Tensor& scores, const TensorA
 }
 
 at::Tensor DifferenceBiasFunctors::make_sums(int64_t chunks, int64_t heads) const {
-  return at::zeros({chunks, heads, differed_.size(2) + kRoom}, at::kDouble).view(at::kFloat);
+  return at::zeros({chunks, heads, differed_.size(2) + kRoom}, at::kDouble);
 }
 
 at::Tensor DifferenceBiasFunctors::gradient(const at::Tensor& sums) const {
-  const at::Tensor wide = sum_shared(sums.view(at::kDouble), differed_);
+  const at::Tensor wide = sum_shared(sums, differed_);
   return wide.slice(2, 0, differed_.size(2)).to(differed_.scalar_type());
 }
 

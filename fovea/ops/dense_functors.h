@@ -15,7 +15,8 @@ enum class Tiles { none, plain, transposed };
 /// s + bias.
 class DenseBiasFunctors : public AttendFunctors {
  public:
-  DenseBiasFunctors(const at::Tensor& bias, int64_t queries, int64_t keys);
+  /// For q (B, H, N, .) and k (., ., M, .).
+  DenseBiasFunctors(const at::Tensor& bias, const at::Tensor& q, const at::Tensor& k);
   TileProgram program() const override { return kernels::dense_bias_program(dense_); }
   at::Tensor score(const at::Tensor& scores, const TensorAt& at) const override;
   at::Tensor learned() const override { return bias_; }

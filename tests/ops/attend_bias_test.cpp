@@ -31,6 +31,38 @@ TEST(AttendBias, EqualsTorchsOperatorWithGradients) {
   for (size_t i = 0; i < got.size(); ++i) EXPECT_LT(norm_error(got[i], expected[i]), 5e-6) << i;
 }
 
+// A number of one pair alone has its gradient stored, where it can be seen; a shared one's is added up.
+TEST(AttendBias, NumbersOfOnePairOrOfMany) {
+  at::manual_seed(35);
+  const auto q = at::randn({2, 3, 130, 16}), k = at::randn({2, 3, 77, 16}), v = at::randn({2, 3, 77, 16}),
+             grad = at::randn({2, 3, 130, 16});
+  for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    for (const auto& shape : std::vector<std::vector<int64_t>>{
+             {2, 3, 130, 77}, {1, 3, 130, 77}, {2, 1, 130, 77}, {2, 3, 1, 77}, {130, 77}}) {
+      AttendOptions options;
+      options.causal = CausalAlignment::top_left;
+      options.window = AttendWindow{40, 0};
+      const auto bias = at::randn(at::IntArrayRef(shape)).to(type).requires_grad_();
+      options.bias = bias;
+      const auto learned = [&](const AttendResult& result) {
+        return torch::autograd::grad({result.out}, {bias}, {grad.to(result.out.scalar_type())})[0];
+      };
+      const auto got = learned(attend_fused(q, k, v, options)),
+                 expected = learned(
+                     attend_composed(q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble), options));
+      ASSERT_EQ(got.scalar_type(), type);
+      EXPECT_LT(norm_error(got, expected), type == at::kFloat  ? 2e-6
+                                           : type == at::kHalf ? 4e-4
+                                                               : 3e-3)
+          << type << " " << bias.sizes();
+      if (shape.size() == 4 && shape[2] > 1) {
+        EXPECT_TRUE(got.triu(1).eq(0).all().item<bool>());
+        EXPECT_TRUE(got.tril(-41).eq(0).all().item<bool>());
+      }
+    }
+  }
+}
+
 // What adds the same to every key of a query changes no weight.
 TEST(AttendBias, ABiasByQueryLearnsNothing) {
   at::manual_seed(32);

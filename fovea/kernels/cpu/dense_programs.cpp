@@ -64,11 +64,11 @@ int64_t diagonal(const DiagonalBias& bias, const ScoreTile& t, int32_t row) {
 }
 
 using Tile = void (*)(const void*, const ScoreTile&);
-using Learn = void (*)(const void*, const ScoreTile&, float*);
+using Learn = void (*)(const void*, const ScoreTile&, void*);
 
 struct DensePrograms {
   Tile bias_f32[2], bias_bf16[2], mask[2], diagonal[2], difference[2];  // plain, transposed
-  Learn learn_bias, learn_diagonal, learn_difference;
+  Learn learn_shared, learn_f32, learn_bf16, learn_diagonal, learn_difference;
 };
 
 }  // namespace
@@ -138,12 +138,14 @@ void mask_blocks(const void* f, const ScoreTile& t) {
 
 TileProgram dense_bias_program(const DenseBias& bias) {
   const DensePrograms programs = dense_programs();
-  const auto& face = bias.type == Type::bf16 ? programs.bias_bf16 : programs.bias_f32;
+  const bool bf16 = bias.type == Type::bf16;
+  const auto& face = bf16 ? programs.bias_bf16 : programs.bias_f32;
+  const Learn learn_own = bf16 ? programs.learn_bf16 : programs.learn_f32;
   return {.functors = &bias,
           .plain = {.score = face[0]},
           .transposed = {.score = face[1]},
           .only_adds = true,
-          .learn = programs.learn_bias};
+          .learn = bias.shared ? programs.learn_shared : learn_own};
 }
 
 TileProgram dense_mask_program(const DenseMask& mask) {

@@ -85,22 +85,39 @@ KERNEL void dense_bias_transposed(const void* f, const ScoreTile& t) {
   });
 }
 
-// sums[q, k] += d(loss) / d(score), a transposed tile.
-KERNEL void learn_dense_bias(const void* f, const ScoreTile& t, float* sums) {
-  const auto& bias = *static_cast<const DenseBias*>(f);
+// body(query, key, numbers, count): d(loss) / d(score) of a query and up to 16 keys, of a transposed tile.
+template <class Body>
+INLINE void for_each_row(const DenseBias& bias, const ScoreTile& t, const Body& body) {
   Block block;
   for_each_block(t, bias.queries, [&](int32_t r0, int32_t c0, int32_t rows, int32_t columns) FOVEA_TARGET {
     for (int32_t r = 0; r < rows; ++r) copy_row(t.slopes + (r0 + r) * t.stride + c0, block.row[r]);
     turn(block);
-    for (int32_t c = 0; c < columns; ++c) {
-      float* to = sums + (bias.each_query ? t.q0 + c0 + c : 0) * bias.sums_row;
-      if (bias.each_key) {
-        add_row(to + t.k0 + r0, block.row[c], rows);
-        __builtin_prefetch(to + 16 * bias.sums_row + t.k0 + r0, /*write=*/1);
-      } else {
-        for (int32_t r = 0; r < rows; ++r) *to += block.row[c][r];
-      }
+    for (int32_t c = 0; c < columns; ++c) body(t.q0 + c0 + c, t.k0 + r0, block.row[c], rows);
+  });
+}
+
+// sums[q, k] += d(loss) / d(score).
+KERNEL void learn_shared_bias(const void* f, const ScoreTile& t, void* sums) {
+  const auto& bias = *static_cast<const DenseBias*>(f);
+  for_each_row(bias, t, [&](int64_t query, int64_t key, const float* numbers, int32_t count) FOVEA_TARGET {
+    float* to = static_cast<float*>(sums) + (bias.each_query ? query : 0) * bias.learned_row;
+    if (bias.each_key) {
+      add_row(to + key, numbers, count);
+      __builtin_prefetch(to + 16 * bias.learned_row + key, /*write=*/1);
+    } else {
+      for (int32_t i = 0; i < count; ++i) *to += numbers[i];
     }
+  });
+}
+
+// gradient[q, k] = d(loss) / d(score).
+template <class T>
+KERNEL void learn_own_bias(const void* f, const ScoreTile& t, void* gradient) {
+  const auto& bias = *static_cast<const DenseBias*>(f);
+  for_each_row(bias, t, [&](int64_t query, int64_t key, const float* numbers, int32_t count) FOVEA_TARGET {
+    T* to = static_cast<T*>(gradient) + query * bias.learned_row + key;
+    for (int32_t i = 0; i < count; i += FOVEA_LANES) store_first(to + i, count - i, load_number(numbers + i));
+    __builtin_prefetch(to + 16 * bias.learned_row, /*write=*/1);
   });
 }
 
@@ -150,10 +167,10 @@ KERNEL void diagonal_bias(const void* f, const ScoreTile& t) {
   }
 }
 
-KERNEL void learn_diagonal_bias(const void* f, const ScoreTile& t, float* sums) {
+KERNEL void learn_diagonal_bias(const void* f, const ScoreTile& t, void* sums) {
   const auto& bias = *static_cast<const DiagonalBias*>(f);
   for (int32_t r = 0; r < t.rows; ++r) {
-    float* row = sums + diagonal<true>(bias, t, r);
+    float* row = static_cast<float*>(sums) + diagonal<true>(bias, t, r);
     const float* grad = t.slopes + r * t.stride;
     for (int32_t c = 0; c < t.columns; c += FOVEA_LANES) {
       store(row + c, load(row + c, F{}) + load(grad + c, F{}));
@@ -176,8 +193,8 @@ KERNEL void difference_bias(const void* f, const ScoreTile& t) {
   }
 }
 
-KERNEL void learn_difference_bias(const void*, const ScoreTile& t, float* sums) {
-  auto* wide_sums = reinterpret_cast<double*>(sums);
+KERNEL void learn_difference_bias(const void*, const ScoreTile& t, void* sums) {
+  auto* wide_sums = static_cast<double*>(sums);
   for (int32_t r = 0; r < t.rows; ++r) {
     const float* grad = t.slopes + r * t.stride;
     Wide total = {};
@@ -196,7 +213,9 @@ static DensePrograms programs() {
           {dense_mask, dense_mask_transposed},
           {diagonal_bias<false>, diagonal_bias<true>},
           {difference_bias<false>, difference_bias<true>},
-          learn_dense_bias,
+          learn_shared_bias,
+          learn_own_bias<float>,
+          learn_own_bias<c10::BFloat16>,
           learn_diagonal_bias,
           learn_difference_bias};
 }
