@@ -49,9 +49,9 @@ struct TileProgram {
   Cover (*cover)(const void*, const TileRange&) = nullptr;
   /// The score adds what does not depend on it: its slope is 1, and `slopes` stay as they are.
   bool only_adds = false;
-  /// Where `sums` have room, adds to those of a chunk and head what a transposed tile teaches: `slopes` hold
-  /// the loss's derivative by the score functor's results and, if `learns_from_scores`, `scores` what it was
-  /// given. Programs that follow one that learns only add.
+  /// Where `sums` have room, adds to those of a chunk and head what a transposed tile teaches, or stores it
+  /// where no two pairs share a number: `slopes` hold the loss's derivative by the score functor's results
+  /// and, if `learns_from_scores`, `scores` what it was given. Programs that follow one that learns only add.
   void (*learn)(const void*, const ScoreTile&, void* sums) = nullptr;
   bool learns_from_scores = false;
   LearnSums sums = {};
