@@ -6,7 +6,9 @@
 #include <utility>
 #include <variant>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/core/error.h"
+#include "fovea/nn/attention/attend_along.h"
 #include "fovea/ops/attend_normalisers.h"
 #include "fovea/ops/attend_packed.h"
 #include "fovea/ops/call_functors.h"
@@ -15,6 +17,8 @@ namespace fovea::nn {
 namespace {
 
 constexpr int64_t kFloatBytes = 4;
+// Shorter ones cost more by themselves than the empty part of tiles does.
+constexpr int64_t kShortestLine = 64;
 
 }  // namespace
 
@@ -54,10 +58,9 @@ AttendOptions EngineAttention::options_of(const AttentionCall& call) const {
   o.relative_keys = call.relative_keys;
   o.bias = call.bias;
   o.causal = joined_causal(options_.causal, call.causal);
-  const auto left = options_.window_left ? options_.window_left : options_.window;
-  const auto right = options_.window_right ? options_.window_right : options_.window;
+  const AttendWindow sides = window();
   const bool in_functors = options_.dilation > 1 || options_.global > 0;
-  if ((left || right) && !in_functors) o.window = AttendWindow{left, right};
+  if ((sides.left || sides.right) && !in_functors) o.window = sides;
   o.key_lengths = call.key_lengths;
   o.segments = call.segments;
   o.blocks = call.blocks;
@@ -73,13 +76,36 @@ AttendOptions EngineAttention::options_of(const AttentionCall& call) const {
 
 std::shared_ptr<const AttendFunctors> EngineAttention::functors() const {
   if (options_.dilation == 1 && options_.global == 0) return options_.alibi ? bound_with(All{}) : nullptr;
-  const AttendWindow window{options_.window_left ? options_.window_left : options_.window,
-                            options_.window_right ? options_.window_right : options_.window};
-  return bound_with((window_mask(window) & Dilated(static_cast<int32_t>(options_.dilation))) |
+  return bound_with((window_mask(window()) & Dilated(static_cast<int32_t>(options_.dilation))) |
                     Global(static_cast<int32_t>(options_.global)));
 }
 
+AttendWindow EngineAttention::window() const {
+  return {options_.window_left ? options_.window_left : options_.window,
+          options_.window_right ? options_.window_right : options_.window};
+}
+
+bool EngineAttention::gathers(int64_t length) const {
+  return options_.dilation > 1 && options_.global == 0 && !options_.alibi &&
+         length >= kShortestLine * options_.dilation;
+}
+
+// Positions of one remainder by dilation are a column of a grid of that width.
+AttendResult EngineAttention::attend_dilated(const AttentionInput& in, AttendOptions options) const {
+  const int64_t step = options_.dilation;
+  // What a call of all pairs would be refused for.
+  attend_choice(in.q, in.k, in.v, options);
+  options.functors = nullptr;
+  AttendWindow sides = window();
+  if (sides.left) *sides.left /= step;
+  if (sides.right) *sides.right /= step;
+  if (sides.left || sides.right) options.window = sides;
+  return attend_along({{.rows = ceil_div(in.q.size(2), step), .columns = step}, GridAxis::columns}, in,
+                      std::move(options));
+}
+
 AttendResult EngineAttention::attend_with(const AttentionInput& in, const AttendOptions& options) const {
+  if (gathers(in.q.size(2)) && can_follow_lines(in, options)) return attend_dilated(in, options);
   if (!in.call.packed) return attend(in.q, in.k, in.v, options);
   return {attend_packed(in.q, in.k, in.v, in.call.packed->queries, in.call.packed->keys, options), {}, {}};
 }
@@ -120,8 +146,7 @@ int64_t count_steps(int64_t low, int64_t high, int64_t i, int64_t step) {
 }
 
 int64_t EngineAttention::pairs(int64_t n, int64_t m) const {
-  const auto left = options_.window_left ? options_.window_left : options_.window;
-  const auto right = options_.window_right ? options_.window_right : options_.window;
+  const auto [left, right] = window();
   const int64_t global = std::min(options_.global, m);
   int64_t count = 0;
   for (int64_t i = 0; i < n; ++i) {
@@ -147,6 +172,7 @@ AttentionCost EngineAttention::cost(int64_t n, int64_t m, int64_t d) const {
   int64_t numbers = 2 * m * d + n;
   if (options_.normaliser == "sparsemax") numbers = 6 * n * m;
   if (options_.normaliser == "entmax15") numbers = 9 * n * m;
+  if (gathers(n) && n == m) numbers += n * d;
   return {2 * d * pairs(n, m), numbers * kFloatBytes};
 }
 

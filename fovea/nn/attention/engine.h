@@ -164,6 +164,12 @@ class EngineAttention : public Attention {
   }
 
  private:
+  /// The window on each side, where there is one.
+  AttendWindow window() const;
+  /// Whether dilated keys are put together for so many positions.
+  bool gathers(int64_t length) const;
+  AttendResult attend_dilated(const AttentionInput& input, AttendOptions options) const;
+
   EngineOptions options_;
 };
 

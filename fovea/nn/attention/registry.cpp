@@ -33,7 +33,8 @@
 #include "fovea/nn/attention/performer.h"
 #include "fovea/nn/attention/position.h"
 #include "fovea/nn/attention/scaled_dot.h"
-#include "fovea/nn/attention/sparse.h"
+#include "fovea/nn/attention/sparse_fixed.h"
+#include "fovea/nn/attention/sparse_strided.h"
 #include "fovea/nn/attention/token_span.h"
 
 namespace fovea::nn {

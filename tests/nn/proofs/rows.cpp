@@ -196,13 +196,12 @@ ProofRow longformer_projected_row() {
   return row;
 }
 
+// The power of two below the root, which divides lengths of powers of two.
 CostLaw by_root(const std::string& name) {
-  return {1.5,
-          [name](int64_t n) {
-            return name +
-                   ":stride=" + std::to_string(static_cast<int64_t>(std::sqrt(static_cast<double>(n))));
-          },
-          /*timed=*/false};
+  return {1.5, [name](int64_t n) {
+            const double half = std::floor(std::log2(static_cast<double>(n)) / 2.0);
+            return name + ":stride=" + std::to_string(static_cast<int64_t>(std::exp2(half)));
+          }};
 }
 
 ProofRow strided_row() {
@@ -223,8 +222,7 @@ ProofRow fixed_row() {
             return softmax_over(scaled_dots(o), o.seen & (o.j() <= o.i()) & (own | summary), o.v);
           },
           Limit{"sparse_fixed:stride=5,summary=5", "softmax:causal=true"}, kNoPeer,
-          CostLaw{1.5, [](int64_t n) { return by_root("sparse_fixed").text(n) + ",summary=1"; },
-                  /*timed=*/false}};
+          CostLaw{1.5, [](int64_t n) { return by_root("sparse_fixed").text(n) + ",summary=1"; }}};
 }
 
 // Blocks of 4, of which the first and the last are global.
