@@ -98,6 +98,28 @@ TEST(DeformableMechanism, ZeroOffsetsGiveThePlaceItself) {
   }
 }
 
+// In bfloat16 alone, places of long maps would be several places off.
+TEST(DeformableMechanism, FindsPlacesOfLongMapsInHalfTypes) {
+  at::manual_seed(3);
+  for (const std::string text : {"deformable", "deformable:places=sequence,levels=1"}) {
+    const auto attention = parse_attention(text).build({2, 1, 4, 4, 6});
+    {
+      const torch::NoGradGuard no_grad;
+      attention->named_parameters()["sampling_offsets.bias"].zero_();
+    }
+    for (const auto type : {at::kBFloat16, at::kHalf}) {
+      attention->to(type);
+      AttentionInput input;
+      input.q = at::randn({1, 2, 1000, 4}, type), input.k = input.v = at::randn({1, 1, 1000, 4}, type),
+      input.x = at::randn({1, 1000, 6}, type);
+      input.grid = GridPositions{4, 250, 0};
+      const at::Tensor out = attention->forward(input).out;
+      EXPECT_EQ(out.scalar_type(), type);
+      EXPECT_LT((out - input.v).to(at::kFloat).abs().max().item<double>(), 0.02) << text;
+    }
+  }
+}
+
 TEST(DeformableMechanism, ASequenceNeedsNoGridOfItsHost) {
   SelfAttentionOptions options;
   options.dim = 8, options.num_heads = 2, options.attention = "deformable:places=sequence";

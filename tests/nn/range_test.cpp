@@ -101,6 +101,13 @@ TEST(AdaptiveSpan, LearnsAndIsPenalised) {
   }
 }
 
+// bfloat16 holds no 200.5.
+TEST(AdaptiveSpan, KeepsItsSpansInHalfTypes) {
+  const auto attention = made<AdaptiveSpanAttention>("adaptive_span:span=401,ramp=4,init=0.5", 2, 8);
+  attention->to(at::kBFloat16);
+  EXPECT_EQ(attention->spans().max().item<double>(), 200.5);
+}
+
 // An observation of the kernel sees no weight beyond the span.
 TEST(AdaptiveSpan, SeesNothingBeyond) {
   at::manual_seed(5);

@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "fovea/ops/operands.h"
+
 namespace fovea::nn {
 namespace {
 
@@ -27,8 +29,9 @@ AdaptiveSpanAttention::AdaptiveSpanAttention(AttentionKind kind, const Attention
   current_val = register_parameter("current_val", at::full({shape.heads, 1, 1}, options.init));
 }
 
+// bfloat16 would round spans to whole positions.
 at::Tensor AdaptiveSpanAttention::spans(const at::Tensor&) const {
-  return (held(current_val) * span_).view({1, -1, 1});
+  return (held(widened(current_val)) * span_).view({1, -1, 1});
 }
 
 // The mean of the heads.

@@ -75,7 +75,7 @@ AttentionOutput DeformableAttention::run(const AttentionInput& input) {
   std::vector<MapShape> maps = {grid ? MapShape{input.grid->rows, input.grid->columns}
                                      : MapShape{1, input.v.size(2)}};
   while (static_cast<int64_t>(maps.size()) < levels) maps.push_back(halved(maps.back()));
-  at::Tensor offsets = sampling_offsets->forward(input.x).unflatten(2, {heads, levels, points, 2});
+  at::Tensor offsets = widened(sampling_offsets->forward(input.x)).unflatten(2, {heads, levels, points, 2});
   // A sequence has no second axis to leave it along.
   if (!grid) {
     const at::Tensor along = offsets.narrow(-1, 0, 1);

@@ -11,6 +11,8 @@
 
 #include <numbers>
 
+#include "fovea/ops/operands.h"
+
 namespace fovea::nn {
 namespace {
 
@@ -34,8 +36,10 @@ at::Tensor line_offsets(int64_t heads, int64_t levels, int64_t points) {
   return rays(at::stack({side, at::zeros_like(side)}, -1), levels, points);
 }
 
-at::Tensor sampling_locations(const at::Tensor& reference, const at::Tensor& offsets,
+// In bfloat16 the places of a long map would be places off.
+at::Tensor sampling_locations(const at::Tensor& given_reference, const at::Tensor& given_offsets,
                               const std::vector<MapShape>& maps) {
+  const at::Tensor reference = widened(given_reference), offsets = widened(given_offsets);
   const at::Tensor centre = reference.narrow(-1, 0, 2).unsqueeze(2).unsqueeze(4);  // (B, N, 1, L, 1, 2)
   if (reference.size(-1) == 4) {
     const at::Tensor side = reference.narrow(-1, 2, 2).unsqueeze(2).unsqueeze(4);

@@ -19,8 +19,8 @@ at::Tensor star_offsets(int64_t heads, int64_t levels, int64_t points);
 at::Tensor line_offsets(int64_t heads, int64_t levels, int64_t points);
 
 /// reference (B, N, L, 2) in 0 ... 1, or (B, N, L, 4) with width and height, and offsets (B, N, H, L, P, 2)
-/// -> locations (B, H, N, L, P, 2). Offsets are places of each map; from a box, halves of its sides, P of
-/// them.   Source: Zhu et al. 2021, 4.1 and A.4.
+/// -> locations (B, H, N, L, P, 2), of float32 at least. Offsets are places of each map; from a box, halves
+/// of its sides, P of them.   Source: Zhu et al. 2021, 4.1 and A.4.
 at::Tensor sampling_locations(const at::Tensor& reference, const at::Tensor& offsets,
                               const std::vector<MapShape>& maps);
 
