@@ -264,6 +264,21 @@ TEST(Attention, StartsAsTheScaledDotProduct) {
   at::manual_seed(8);
   Qkv t;
   EXPECT_LT(gap(run("bilinear", t), run("softmax", t)), 1e-7);
+  // Of unit length, -|q - k|^2 / 2 is q . k but for a constant.
+  t.q = t.q / t.q.norm(2, -1, true), t.k = t.k / t.k.norm(2, -1, true);
+  EXPECT_LT(gap(run("gaussian:learned=false", t), run("softmax", t)), 1e-12);
+}
+
+TEST(Attention, ALearnedTemperatureOfCosinesIsAtMost100) {
+  at::manual_seed(12);
+  const Qkv t;
+  AttentionInput input;
+  input.q = t.q, input.k = t.k, input.v = t.v;
+  const auto attention = parse_attention("cosine").build({4, 4, 8, 8});
+  const torch::NoGradGuard no_grad;
+  attention->named_parameters()["logit_scale"].fill_(7.0);
+  attention->to(at::kDouble);
+  EXPECT_LT(gap(attention->forward(input).out, run("cosine:scale=100,learned=false", t)), 1e-9);
 }
 
 // Several sequences behind each other: each as it is by itself, heads in the second dimension.

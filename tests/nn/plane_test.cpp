@@ -102,6 +102,20 @@ TEST(Axial, WeightsAreThoseOfItsResult) {
   }
 }
 
+// Of places that are all alike, in a grid that is its own mirror image.
+TEST(Axial, DropsOtherPairsAlongColumnsThanAlongRows) {
+  AttentionInput input = random_places({12, 12, 0});
+  input.q = at::zeros_like(input.q), input.v = at::ones_like(input.v);
+  input.call.dropout_p = 0.5, input.call.seed = 5;
+  const auto kept = [&](const std::string& text) {
+    return result_of(text, input).out.select(3, 0).unflatten(2, {12, 12});
+  };
+  const at::Tensor rows = kept("axial:axes=rows"), columns = kept("axial:axes=columns");
+  EXPECT_GT(rows.std().item<double>(), 0.1);
+  EXPECT_GT(gap(rows, columns), 0.1);
+  EXPECT_GT(gap(rows, columns.transpose(2, 3)), 0.1);
+}
+
 TEST(Axial, CostIsThePairsOfItsGrid) {
   at::manual_seed(5);
   for (const GridPositions grid : {GridPositions{3, 7, 0}, GridPositions{3, 7, 2}}) {

@@ -119,6 +119,7 @@ TEST(AdaptiveSpan, SeesNothingBeyond) {
   EXPECT_EQ((weights * (away >= 14)).abs().max().item<double>(), 0.0);
   EXPECT_GT(weights.masked_select((away < 14).expand_as(weights)).min().item<double>(), 0.0);
   EXPECT_LT(gap(weights.sum(-1), at::ones({1, 2, 60})), 1e-6);
+  EXPECT_EQ(attention->cost(60, 60, 8).multiply_adds, 2 * 8 * (away < 14).sum().item<int64_t>());
 }
 
 TEST(AdaptiveSpan, ShortSpansSaveTime) {
@@ -234,6 +235,22 @@ TEST(Range, RefusesWhatDoesNotFit) {
   input.call.alibi_slopes = at::ones({2});
   expect_error(ErrorKind::usage, {"its queries are picked out of the sequence"},
                [&] { made<Attention>("head_router:k=1", 2, 4)->forward(input); });
+}
+
+// A bias that no other score comes near is a mask.
+TEST(Longformer, ProjectedGlobalRowsTakeTheirBias) {
+  at::manual_seed(13);
+  const auto attention =
+      parse_attention("longformer:window=2,global=2,global_projections=true").build({2, 2, 4, 4, 6});
+  AttentionInput input;
+  input.q = at::randn({1, 2, 9, 4}), input.k = at::randn({1, 2, 9, 4}), input.v = at::randn({1, 2, 9, 4}),
+  input.x = at::randn({1, 9, 6});
+  AttentionInput masked = input;
+  masked.call.mask = (at::arange(9) + at::arange(9).unsqueeze(1)).remainder(3) == 0;
+  input.call.bias = at::zeros({9, 9}).masked_fill(masked.call.mask->logical_not(), -1e6);
+  EXPECT_LT(
+      gap(attention->forward(input).out.narrow(2, 0, 2), attention->forward(masked).out.narrow(2, 0, 2)),
+      1e-6);
 }
 
 }  // namespace
