@@ -5,6 +5,8 @@
 //
 //   example_copy_task [FOLDER [TRAINED TESTED STEPS [MECHANISM...]]]
 //
+// TRAINED is 128 or more.
+//
 // A row is its symbol and the one before it, and has no position: what is left to learn is to find, at any
 // distance, the row whose symbol before is the present one.
 #include <ATen/ATen.h>
@@ -157,6 +159,7 @@ fovea::explain::Series measure(const std::string& mechanism, Lengths lengths, in
 
 int main(int argc, char** argv) {
   const std::filesystem::path folder = argc > 1 ? argv[1] : ".";
+  std::filesystem::create_directories(folder);
   Lengths lengths{.trained = 128, .tested = 512};
   int64_t steps = 170;
   std::vector<std::string> mechanisms = {"softmax", "local:window=16"};

@@ -231,6 +231,7 @@ std::pair<fovea::explain::Series, double> contest(const std::string& name, const
 
 int main(int argc, char** argv) {
   const fs::path folder = argc > 1 ? argv[1] : ".";
+  fs::create_directories(folder);
   Settings settings;
   if (argc > 4) settings = {std::stoll(argv[2]), std::stoll(argv[3]), std::stoll(argv[4]), 24};
   if (!fs::exists("/usr/share/datasets/fashion-mnist")) {

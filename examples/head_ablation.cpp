@@ -149,6 +149,7 @@ void print(const char* title, const at::Tensor& map) {
 
 int main(int argc, char** argv) {
   const fs::path folder = argc > 1 ? argv[1] : ".";
+  fs::create_directories(folder);
   Settings settings;
   if (argc > 2) settings.patch = std::atol(argv[2]);
   if (argc > 3) settings.images = std::atol(argv[3]);

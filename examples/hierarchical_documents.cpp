@@ -135,10 +135,11 @@ void train(Classifier& model, const std::vector<Document>& documents) {
 
 double per_cent(const at::Tensor& which) { return 100.0 * which.to(at::kDouble).mean().item<double>(); }
 
-// A row a sentence: what it weighed in the document, then its words, each as bright as the product of both.
+// A row a sentence: what it weighed in the document, then its words, each as bright as the product of both,
+// and both by the root of their part of the largest.
 void draw(const Document& document, const fovea::nn::DocumentVectors& maps, const fs::path& file) {
   const auto count = static_cast<int64_t>(document.sentences.size());
-  at::Tensor picture = at::zeros({count, static_cast<int64_t>(kWords) + 2});
+  const at::Tensor picture = at::zeros({count, static_cast<int64_t>(kWords) + 2});
   int64_t word = 0;
   for (int64_t s = 0; s < count; ++s) {
     const auto length = static_cast<int64_t>(document.sentences[static_cast<size_t>(s)].size());
@@ -146,7 +147,7 @@ void draw(const Document& document, const fovea::nn::DocumentVectors& maps, cons
     picture[s].narrow(0, 2, length) = maps.words.narrow(0, word, length) * maps.sentences[s];
     word += length;
   }
-  picture = (picture / picture.amax(0, true).clamp_min(1e-9)).sqrt() * (picture > 0);
+  for (const auto& part : {picture.slice(1, 0, 1), picture.slice(1, 2)}) part.div_(part.max()).sqrt_();
   const at::Tensor large = picture.repeat_interleave(12, 0).repeat_interleave(12, 1);
   fovea::io::write_png(file, fovea::explain::colourise(large));
 }

@@ -128,6 +128,7 @@ void scale_rotary(const Language& model, int64_t trained, int64_t steps, Lines& 
 
 int main(int argc, char** argv) {
   const std::filesystem::path folder = argc > 1 ? argv[1] : ".";
+  std::filesystem::create_directories(folder);
   const bool all = argc > 3;
   const int64_t trained = all ? std::stoll(argv[2]) : 32, steps = all ? std::stoll(argv[3]) : 100;
   std::printf("%% right of the last %ld tokens, at 1, 2, 4 and 8 times %ld tokens; at best %.1f\n",

@@ -32,6 +32,7 @@ Saturation saturation(int64_t size, double scale) {
 
 int main(int argc, char** argv) {
   const std::filesystem::path folder = argc > 1 ? argv[1] : ".";
+  std::filesystem::create_directories(folder);
   fovea::explain::LineChart chart{.title = "Entropy of attention over the head size",
                                   .x_label = "head size (log2)",
                                   .y_label = "entropy / ln M",

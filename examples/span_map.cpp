@@ -146,6 +146,7 @@ Result result_of(const char* name, Network& network, const Task& task) {
 
 int main(int argc, char** argv) {
   const std::filesystem::path folder = argc > 1 ? argv[1] : ".";
+  std::filesystem::create_directories(folder);
   const Task task(argc > 3 ? std::stoll(argv[2]) : 64);
   const int64_t steps = argc > 3 ? std::stoll(argv[3]) : 100;
   at::manual_seed(1);
