@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cctype>
@@ -100,13 +101,15 @@ Call completed(const Call& call, const ordered_json& saved) {
 
 // The table so far, in which the mechanisms are named.
 ordered_json begun(const Call& call, const ordered_json& saved, const std::vector<std::string>& mechanisms) {
-  const ordered_json words = shared_words(call);
+  const auto words = shared_words(call);
   ordered_json sweep = saved;
   if (saved.is_null()) {
     sweep = {{"arguments", words}, {"mechanisms", ordered_json::array()}, {"rows", ordered_json::array()}};
-  } else if (saved["arguments"] != words) {
+  } else if (const auto began = saved["arguments"].get<std::vector<std::string>>(); began != words) {
     throw usage_error(call.command(), "a sweep goes on with the settings that it began with",
-                      *call.get("--output") + " with others", "Give those, none, or another --output.");
+                      fmt::format("'{}', and '{}' in {}", fmt::join(words, " "), fmt::join(began, " "),
+                                  *call.get("--output")),
+                      "Give those, none, or another --output.");
   }
   auto& named = sweep["mechanisms"];
   for (const auto& mechanism : mechanisms) {

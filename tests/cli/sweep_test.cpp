@@ -77,6 +77,8 @@ TEST(Sweep, MakesATableAndGoesOn) {
 
   EXPECT_TRUE(
       run_fovea(sweep(work, {"--set", "max_steps=4"})).is_one_line_with({"settings that it began with"}));
+  EXPECT_TRUE(run_fovea({"sweep", "--output", out, "--threads", "2"})
+                  .is_one_line_with({"found '--threads 2'", "max_steps=3"}));
   EXPECT_TRUE(run_fovea(sweep(work, {"--attention", "softmax", "--attention", "softmax"}))
                   .is_one_line_with({"once"}));
   EXPECT_TRUE(run_fovea(sweep(work, {"--attention", "softmix"})).is_one_line_with({"softmax"}));

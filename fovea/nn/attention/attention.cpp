@@ -21,7 +21,8 @@ Attention::Attention(AttentionKind kind, const AttentionShape& shape)
            "Choose others.");
   }
   if (traits().needs_x && width < 1) {
-    refuse("it needs the rows before projection", "none", "Give x (B, T, E) in the place of q, k and v.");
+    refuse("it needs the rows before projection", "none",
+           "Give x (B, T, E) in the place of q, k and v; in C++ beside them, with E as the shape's width.");
   }
 }
 
@@ -126,7 +127,8 @@ void Attention::check_call(const AttentionCall& call) const {
   }
   if (!can.gives_weights && (call.weights || call.dropout_p > 0)) {
     refuse("it has no weights to show or drop",
-           call.weights ? "weights asked for" : "dropout " + std::to_string(call.dropout_p), choose);
+           call.weights ? "weights asked for" : "dropout " + std::to_string(call.dropout_p),
+           call.weights ? choose : "Set dropout to 0, or choose another mechanism.");
   }
   if (!can.observes && asks_anything(call.observe)) {
     refuse("it cannot tell what it attends to without a matrix of weights", "an observation",

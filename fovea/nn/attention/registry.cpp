@@ -63,8 +63,10 @@ const std::vector<AttentionEntry>& attention_entries() {
 }
 
 const AttentionEntry& find_attention(const std::string& name) {
-  return find_named(attention_entries(), name,
-                    {"attention", "the mechanism must be a known one", "`fovea list mechanisms` shows all."});
+  return find_named(
+      attention_entries(), name,
+      {"attention", "the mechanism must be a known one",
+       "`fovea list mechanisms` shows all; options stand behind a colon, as in local:window=8."});
 }
 
 AttentionPlan parse_attention(const std::string& text) {
