@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -137,6 +138,23 @@ TEST(Axial, LinesOfAHostAreViews) {
   EXPECT_TRUE(GridLines({3, 4, 0}, GridAxis::rows).queries(q).is_alias_of(q));
   EXPECT_TRUE(GridLines({3, 4, 0}, GridAxis::rows).queries(one).is_alias_of(q));
   EXPECT_TRUE(GridLines({3, 4, 0}, GridAxis::columns).queries(one).is_alias_of(q));
+}
+
+// Denormal weights make the products tens of times as slow: energies here are 0 ... 127 below the largest.
+TEST(Channel, HasNoDenormalWeights) {
+  const int64_t size = 128;
+  AttentionInput input;
+  input.q = at::zeros({1, 1, size, size});
+  input.q.select(2, 0).fill_(1.0);
+  input.k = at::zeros({1, 1, size, size});
+  input.k.select(2, 0).copy_(at::arange(size));
+  input.v = at::eye(size).view({1, 1, size, size});
+  const auto attention = parse_attention("channel:score=paper").build({1, 1, size, size});
+  const at::Tensor weights = attention->forward(input).out,
+                   exact = at::softmax(at::arange(size, at::kDouble), 0);
+  EXPECT_FALSE(((weights > 0) & (weights < std::numeric_limits<float>::min())).any().item<bool>());
+  EXPECT_GT((weights > 0).sum().item<int64_t>(), 70 * size);
+  EXPECT_TRUE(at::allclose(weights.to(at::kDouble), exact.view({1, 1, size, 1}), 1e-5, 1e-32));
 }
 
 TEST(Plane, StandsInAHost) {

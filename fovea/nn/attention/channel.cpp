@@ -5,6 +5,7 @@
 #include <ATen/ops/softmax.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -12,6 +13,19 @@
 #include "fovea/ops/operands.h"
 
 namespace fovea::nn {
+namespace {
+
+// Energies are sums over all positions and lie far apart. Weights that are denormal numbers of float32 slow
+// the products down tens of times; what is below e^-75 of a row's largest changes no sum, and becomes 0.
+at::Tensor without_denormal_weights(const at::Tensor& energy) {
+  constexpr double kFarBelow = 75.0;
+  if (energy.scalar_type() != at::kFloat) return energy;
+  const at::Tensor known = energy.detach();
+  return energy.masked_fill(known < known.amax(-1, /*keepdim=*/true) - kFarBelow,
+                            -std::numeric_limits<double>::infinity());
+}
+
+}  // namespace
 
 ChannelAttention::ChannelAttention(AttentionKind kind, const AttentionShape& shape,
                                    const ChannelOptions& options)
@@ -32,7 +46,8 @@ AttentionOutput ChannelAttention::run(const AttentionInput& input) {
   };
   const at::Tensor energy = at::matmul(operand(input.q).transpose(2, 3), operand(input.k));
   // Adding the largest of a row changes no softmax.
-  const at::Tensor weights = at::softmax(score_ == ChannelScore::paper ? energy : -energy, -1);
+  const at::Tensor weights =
+      at::softmax(without_denormal_weights(score_ == ChannelScore::paper ? energy : -energy), -1);
   return {at::matmul(operand(input.v), weights.transpose(2, 3)).to(input.v.scalar_type()), {}, {}};
 }
 
