@@ -70,18 +70,22 @@ at::Tensor weights_of(const Sigmoid& sigmoid, const at::Tensor& scores) {
 // Scores less their row's largest, which changes no weight of the normalisers below and keeps their digits.
 at::Tensor below_largest(const at::Tensor& scores) { return scores - scores.detach().amax(-1, true); }
 
-struct Sorted {
-  at::Tensor scores, ranks;  // descending, and 1 ... M
-};
-
-Sorted sorted(const at::Tensor& scores) {
-  return {std::get<0>(scores.sort(-1, /*descending=*/true)),
-          at::arange(1, scores.size(-1) + 1, scores.options())};
-}
-
-// Of the thresholds that the `kept` highest scores would have, for each such count, the row's.
-at::Tensor threshold(const at::Tensor& thresholds, const at::Tensor& kept) {
-  return thresholds.gather(-1, kept.sum(-1, /*keepdim=*/true).sub(1).clamp_min(0));
+// Each row's threshold. `of_highest(scores, ranks)` gives, of scores in descending order and ranks 1 ... K,
+// the threshold that each number of them would have, and which of them are kept by it; the row's is that of
+// all it keeps. Most rows keep few: where rows are long, only those that keep all of `highest` are sorted
+// whole.
+template <class OfHighest>
+at::Tensor threshold_of(const at::Tensor& rows, const OfHighest& of_highest, int64_t highest) {
+  const int64_t keys = rows.size(-1), sorted = 8 * highest < keys ? highest : keys;
+  const at::Tensor scores =
+      sorted == keys ? std::get<0>(rows.sort(-1, /*descending=*/true)) : std::get<0>(rows.topk(sorted, -1));
+  const auto [thresholds, kept] = of_highest(scores, at::arange(1, sorted + 1, scores.options()));
+  const at::Tensor count = kept.sum(-1, /*keepdim=*/true);
+  at::Tensor threshold = thresholds.gather(-1, (count - 1).clamp_min(0));
+  if (sorted == keys || rows.is_meta()) return threshold;
+  const at::Tensor longer = (count.squeeze(-1) == sorted).nonzero().squeeze(-1);
+  if (longer.numel() == 0) return threshold;
+  return threshold.index_copy(0, longer, threshold_of(rows.index_select(0, longer), of_highest, keys));
 }
 
 // Which scores exceed their row's threshold; all of a row with NaN, so that it stays NaN.
@@ -89,21 +93,31 @@ at::Tensor exceed(const at::Tensor& scores, const at::Tensor& threshold) {
   return (scores <= threshold).bitwise_not();
 }
 
-at::Tensor sparsemax_support(const at::Tensor& scores) {
+using Kept = std::pair<at::Tensor, at::Tensor>;
+
+template <class OfHighest>
+at::Tensor support_of(const at::Tensor& scores, const OfHighest& of_highest) {
+  constexpr int64_t kHighest = 64;
   const at::NoGradGuard no_grad;
-  const Sorted s = sorted(scores);
-  const at::Tensor thresholds = (s.scores.cumsum(-1) - 1) / s.ranks;
-  return exceed(scores, threshold(thresholds, s.scores > thresholds));
+  const at::Tensor rows = scores.flatten(0, -2);
+  return exceed(rows, threshold_of(rows, of_highest, kHighest)).view(scores.sizes());
+}
+
+at::Tensor sparsemax_support(const at::Tensor& scores) {
+  return support_of(scores, [](const at::Tensor& highest, const at::Tensor& ranks) -> Kept {
+    const at::Tensor thresholds = (highest.cumsum(-1) - 1) / ranks;
+    return {thresholds, highest > thresholds};
+  });
 }
 
 // `halves`: scores / 2.
 at::Tensor entmax15_support(const at::Tensor& halves) {
-  const at::NoGradGuard no_grad;
-  const Sorted s = sorted(halves);
-  const at::Tensor mean = s.scores.cumsum(-1) / s.ranks;
-  const at::Tensor variance = s.scores.square().cumsum(-1) / s.ranks - mean.square();
-  const at::Tensor thresholds = mean - (1 / s.ranks - variance).clamp_min(0).sqrt();
-  return exceed(halves, threshold(thresholds, thresholds <= s.scores));
+  return support_of(halves, [](const at::Tensor& highest, const at::Tensor& ranks) -> Kept {
+    const at::Tensor mean = highest.cumsum(-1) / ranks;
+    const at::Tensor variance = highest.square().cumsum(-1) / ranks - mean.square();
+    const at::Tensor thresholds = mean - (1 / ranks - variance).clamp_min(0).sqrt();
+    return {thresholds, thresholds <= highest};
+  });
 }
 
 // The sum over each row's support, whose other entries may be -inf.

@@ -79,6 +79,26 @@ TEST(AttendNormalisers, SolveTheirEquation) {
   }
 }
 
+// Rows that keep from one key to all of them, in one call; a row with NaN stays one.
+TEST(AttendNormalisers, RowsThatKeepFewAndManyKeysSolveTheirEquation) {
+  at::manual_seed(62);
+  const int64_t keys = 1100;
+  const at::Tensor gains = at::logspace(-4, 1.5, 60, 10.0, at::TensorOptions(at::kDouble)).unsqueeze(1);
+  at::Tensor z = random({60, keys}) * gains;
+  const at::Tensor sparse = by_bisection(z, 1), kept = (sparse > 0).sum(-1);
+  EXPECT_LT(kept.min().item<int64_t>(), 8);
+  EXPECT_EQ(kept.max().item<int64_t>(), keys);
+  EXPECT_TRUE(((kept > 64) & (kept < 512)).any().item<bool>());
+  EXPECT_LT(difference(weights_of_rows(Sparsemax{}, z), sparse), 3e-14);
+  EXPECT_LT(difference(weights_of_rows(Entmax{}, z), by_bisection(z / 2, 2)), 3e-14);
+  z[7][3] = kNan;
+  for (const AttendNormaliser& normaliser : {AttendNormaliser(Sparsemax{}), AttendNormaliser(Entmax{})}) {
+    const at::Tensor weights = weights_of_rows(normaliser, z);
+    EXPECT_TRUE(weights[7].isnan().all().item<bool>());
+    EXPECT_EQ(weights.isnan().sum().item<int64_t>(), keys);
+  }
+}
+
 TEST(AttendNormalisers, ExactLimits) {
   at::manual_seed(62);
   const at::Tensor z = random({20, 33}), on_simplex = at::softmax(z, -1);
