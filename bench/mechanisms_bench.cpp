@@ -23,7 +23,7 @@ struct MechanismOptions {
   std::vector<std::string> mechanisms = {"linear:causal=true", "performer:causal=true",
                                          "softmax:causal=true"};
   std::vector<std::string> modes = {"forward", "train"};
-  int64_t length = 8192, heads = 8, head_dim = 64;
+  int64_t batch = 1, length = 8192, heads = 8, head_dim = 64;
   /// The positions are the places of a square.
   bool grid = false;
   /// Times deformable_attend() too.
@@ -41,7 +41,8 @@ Timing time_pass(const Forward& forward, const std::vector<at::Tensor>& inputs, 
   return time_runs(
       [&] {
         const at::Tensor out = forward();
-        if (train) torch::autograd::grad({out}, inputs, {grad});
+        // Not every mechanism reads q, or k.
+        if (train) torch::autograd::grad({out}, inputs, {grad}, std::nullopt, false, /*allow_unused=*/true);
       },
       timing);
 }
@@ -52,15 +53,12 @@ Timing time_mechanism(const std::string& text, bool train, const MechanismOption
   const auto side = std::llround(std::sqrt(static_cast<double>(o.length)));
   if (o.grid) shape.grid = nn::GridPositions{.rows = side, .columns = side};
   const auto attention = nn::parse_attention(text).build(shape);
-  const auto draw = [&] { return at::randn({1, o.heads, o.length, o.head_dim}).requires_grad_(train); };
+  const auto draw = [&] { return at::randn({o.batch, o.heads, o.length, o.head_dim}).requires_grad_(train); };
   nn::AttentionInput input;
   input.q = draw(), input.k = draw(), input.v = draw();
-  input.x = at::randn({1, o.length, o.head_dim * o.heads});
+  input.x = at::randn({o.batch, o.length, o.head_dim * o.heads});
   input.grid = shape.grid;
-  // Where queries are their own keys there are no others.
-  const bool shared = nn::split_name(text).name == "lsh";
-  const std::vector<at::Tensor> inputs =
-      shared ? std::vector{input.q, input.v} : std::vector{input.q, input.k, input.v};
+  const std::vector<at::Tensor> inputs = {input.q, input.k, input.v};
   return time_pass([&] { return attention->forward(input).out; }, inputs, train, o.timing);
 }
 
@@ -95,11 +93,9 @@ void run(const MechanismOptions& options) {
   for (const std::string& mode : options.deformable ? options.modes : std::vector<std::string>()) {
     rows.push_back(row("deformable_attend", mode, time_deformable(mode == "train", options)));
   }
-  const nlohmann::json all = {{"length", options.length},
-                              {"heads", options.heads},
-                              {"head_dim", options.head_dim},
-                              {"threads", options.threads},
-                              {"mechanisms", rows}};
+  const nlohmann::json all = {{"batch", options.batch},     {"length", options.length},
+                              {"heads", options.heads},     {"head_dim", options.head_dim},
+                              {"threads", options.threads}, {"mechanisms", rows}};
   fmt::print("{}\n", all.dump(2));
 }
 
@@ -113,6 +109,7 @@ int main(int argc, char** argv) {
       ->delimiter(';')
       ->capture_default_str();
   app.add_option("--mode", options.modes)->delimiter(',')->check(CLI::IsMember({"forward", "train"}));
+  app.add_option("--batch", options.batch)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--length", options.length)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--heads", options.heads)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--head-dim", options.head_dim)->check(CLI::PositiveNumber)->capture_default_str();
