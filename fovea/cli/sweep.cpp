@@ -22,6 +22,7 @@
 #include "fovea/core/error.h"
 #include "fovea/core/stopwatch.h"
 #include "fovea/io/file.h"
+#include "fovea/io/folder_lock.h"
 #include "fovea/nn/attention/registry.h"
 #include "fovea/tasks/classify.h"
 #include "fovea/train/log.h"
@@ -70,6 +71,33 @@ bool holds_texts(const ordered_json& list) {
          std::all_of(list.begin(), list.end(), [](const ordered_json& item) { return item.is_string(); });
 }
 
+// The flags of the runs, each with its value behind it.
+bool holds_settings(const ordered_json& words) {
+  if (!holds_texts(words) || words.size() % 2 != 0) return false;
+  const auto flags = classify_flags();
+  for (size_t i = 0; i < words.size(); i += 2) {
+    const bool known =
+        words[i] != "--attention" &&
+        std::any_of(flags.begin(), flags.end(), [&](const auto& f) { return words[i] == f.name; });
+    if (!known) return false;
+  }
+  return true;
+}
+
+// What table_text() reads of each.
+bool holds_rows(const ordered_json& rows) {
+  return rows.is_array() && std::all_of(rows.begin(), rows.end(), [](const ordered_json& row) {
+           const auto text = [&](const char* key) { return row.contains(key) && row[key].is_string(); };
+           const auto number = [&](const char* key) { return row.contains(key) && row[key].is_number(); };
+           if (!row.is_object() || !text("attention")) return false;
+           if (row.contains("refused") || row.contains("failed"))
+             return text(row.contains("refused") ? "refused" : "failed");
+           return number("parameters") && number("multiply_adds") && number("ms_a_step") &&
+                  number("peak_bytes") &&
+                  (number("best_top1") || (row.contains("best_top1") && row["best_top1"].is_null()));
+         });
+}
+
 // The table of a sweep that began before; null where there is none.
 ordered_json saved_sweep(const Call& call, const fs::path& output) {
   const fs::path file = output / kTable;
@@ -78,8 +106,11 @@ ordered_json saved_sweep(const Call& call, const fs::path& output) {
   ordered_json found = ordered_json::parse(io::read_file(file), nullptr, /*allow_exceptions=*/false);
   // Of before they were kept.
   if (found.is_object()) found.emplace("mechanisms", ordered_json::array());
-  const auto lists = [&](const char* key) { return found.contains(key) && holds_texts(found[key]); };
-  if (!found.is_object() || !lists("arguments") || !lists("mechanisms") || !found["rows"].is_array()) {
+  const auto has = [&](const char* key, bool (*form)(const ordered_json&)) {
+    return found.contains(key) && form(found[key]);
+  };
+  if (!found.is_object() || !has("arguments", holds_settings) || !has("mechanisms", holds_texts) ||
+      !has("rows", holds_rows)) {
     throw usage_error(call.command(), "a sweep goes on with its own table",
                       file.string() + " of another form", "Give another --output.");
   }
@@ -118,17 +149,23 @@ ordered_json begun(const Call& call, const ordered_json& saved, const std::vecto
   return sweep;
 }
 
-bool has_row(const ordered_json& sweep, const std::string& mechanism) {
-  const auto& rows = sweep["rows"];
-  return std::any_of(rows.begin(), rows.end(),
-                     [&](const auto& row) { return row["attention"] == mechanism; });
+// Where the mechanism's row is, or its place behind the others.
+size_t place_of(const ordered_json& rows, const std::string& mechanism) {
+  return std::find_if(rows.begin(), rows.end(),
+                      [&](const auto& row) { return row["attention"] == mechanism; }) -
+         rows.begin();
+}
+
+// A training that failed is tried again: a full disk, or a folder in use, says nothing of its mechanism.
+bool is_done(const ordered_json& rows, size_t place) {
+  return place < rows.size() && !rows[place].contains("failed");
 }
 
 double milliseconds_a_step(const fs::path& run, int64_t batch) {
   std::vector<double> found;
   for (const auto& line : train::read_log(run / "metrics.jsonl")) {
     const auto speed = line.find("samples_per_second");
-    if (speed != line.end() && speed->is_number()) {
+    if (speed != line.end() && speed->is_number() && speed->get<double>() > 0) {
       found.push_back(1e3 * static_cast<double>(batch) / speed->get<double>());
     }
   }
@@ -203,13 +240,17 @@ int run_sweep(const Call& given) {
   const Call call = completed(given, saved);
   const auto mechanisms = mechanisms_of(call);
   const auto words = shared_words(call);
-  ordered_json sweep = begun(call, saved, mechanisms);
+  begun(call, saved, mechanisms);  // refuses before there is a folder
   const json config = tasks::resolve_classify(classify_settings(call));
   make_folder(output);
+  const io::FolderLock lock(output, call.command());
+  // Another sweep may have ended since.
+  ordered_json sweep = begun(call, saved_sweep(call, output), mechanisms);
   save(output, sweep);
   const StopOnSignal signals;
   for (size_t i = 0; i < mechanisms.size(); ++i) {
-    if (has_row(sweep, mechanisms[i])) continue;
+    const size_t place = place_of(sweep["rows"], mechanisms[i]);
+    if (is_done(sweep["rows"], place)) continue;
     note(fmt::format("== {} of {}: {}", i + 1, mechanisms.size(), mechanisms[i]));
     std::optional<ordered_json> row = described(config, mechanisms[i]);
     if (!row->contains("refused") && !row->contains("failed"))
@@ -218,7 +259,7 @@ int run_sweep(const Call& given) {
       note("stopped by a signal; what is done is saved. The same call goes on.");
       return StopOnSignal::exit_code();
     }
-    sweep["rows"].push_back(*row);
+    sweep["rows"][place] = *row;
     save(output, sweep);
   }
   if (call.has("--json")) {

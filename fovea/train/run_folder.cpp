@@ -1,11 +1,7 @@
 #include "fovea/train/run_folder.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <system_error>
 
 #include "fovea/core/error.h"
@@ -15,7 +11,6 @@ namespace fovea::train {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr const char* kLock = ".lock";
 
 Error refused(const fs::path& path, int code) {
   return Error(ErrorKind::other, "run folder",
@@ -41,7 +36,7 @@ bool is_left_over(const std::string& name) {
 bool has_content(const fs::path& path) {
   for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
     const std::string name = entry.path().filename().string();
-    if (name != kLock && !is_left_over(name)) return true;
+    if (name != io::FolderLock::kFile && !is_left_over(name)) return true;
   }
   return false;
 }
@@ -62,29 +57,6 @@ void check_content(const fs::path& path, bool resume) {
   }
 }
 
-/// Locks the folder for this process and writes its number into the lock, for the message that the next one
-/// gets.
-int lock(const fs::path& path) {
-  const fs::path file = path / kLock;
-  const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (descriptor < 0) throw refused(path, errno);
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
-    const int code = errno;
-    char holder[32] = {};
-    const ssize_t length = ::read(descriptor, holder, sizeof holder - 1);
-    ::close(descriptor);
-    if (code != EWOULDBLOCK) throw refused(path, code);
-    throw usage_error("run folder",
-                      fmt::format("one process at a time may train into a folder; {} is in use by "
-                                  "process {}. Wait for it, or choose another folder.",
-                                  path.string(), length > 0 ? holder : "?"));
-  }
-  const std::string number = std::to_string(::getpid());
-  // Only for a message: a full disk is no reason to refuse here.
-  if (::ftruncate(descriptor, 0) == 0 && ::write(descriptor, number.data(), number.size()) < 0) errno = 0;
-  return descriptor;
-}
-
 void remove_left_overs(const fs::path& path) {
   for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
     std::error_code code;
@@ -98,16 +70,9 @@ void remove_left_overs(const fs::path& path) {
 RunFolder::RunFolder(fs::path path, RunFolderOptions options) : path_(std::move(path)), options_(options) {
   create(path_);
   check_content(path_, options_.resume);
-  lock_ = lock(path_);
-  try {
-    remove_left_overs(path_);
-  } catch (...) {
-    ::close(lock_);
-    throw;
-  }
+  lock_.emplace(path_, "run folder");
+  remove_left_overs(path_);
 }
-
-RunFolder::~RunFolder() { ::close(lock_); }
 
 std::optional<Checkpoint> RunFolder::load_latest(std::vector<std::string>& notes) const {
   std::vector<std::string> damaged;

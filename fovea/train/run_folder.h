@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "fovea/io/folder_lock.h"
 #include "fovea/train/checkpoint.h"
 
 namespace fovea::train {
@@ -25,7 +26,6 @@ class RunFolder {
   /// (usage) when it has content and `resume` is off, or another process holds it; (other) when it cannot be
   /// written.
   explicit RunFolder(std::filesystem::path path, RunFolderOptions options = {});
-  ~RunFolder();
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
@@ -55,7 +55,7 @@ class RunFolder {
 
   std::filesystem::path path_;
   RunFolderOptions options_;
-  int lock_ = -1;
+  std::optional<io::FolderLock> lock_;
 };
 
 }  // namespace fovea::train

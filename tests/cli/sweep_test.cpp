@@ -1,9 +1,11 @@
 // One network with several attention mechanisms.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <csignal>
 
 #include "fixtures.h"
+#include "fovea/io/folder_lock.h"
 
 namespace fovea::cli_test {
 namespace {
@@ -104,10 +106,41 @@ TEST(Sweep, ASignalStopsTheTrainingToo) {
   EXPECT_TRUE(table["rows"].empty());
 }
 
+// Two would replace each other's table; and what kept a training from its folder says nothing of its
+// mechanism.
+TEST(Sweep, OneAtATimeAndWhatFailedIsTriedAgain) {
+  const TemporaryFolder work;
+  write_idx(work / "data");
+  const auto words = sweep(work, {"--set", "max_steps=1", "--attention", "softmax", "--json"});
+  write_text(work / "out/softmax", "a file where the run's folder goes");
+  const auto failed = run_fovea(words);
+  ASSERT_EQ(failed.exit_code, 0) << failed.err;
+  ASSERT_EQ(failed.json()["rows"].size(), 1u);
+  EXPECT_TRUE(failed.json()["rows"][0].contains("failed")) << failed.out;
+
+  fs::remove(work / "out/softmax");
+  {
+    const io::FolderLock other(work / "out", "test");
+    const auto ended = run_fovea(words);
+    EXPECT_EQ(ended.exit_code, 2);
+    EXPECT_TRUE(ended.is_one_line_with({"in use by process " + std::to_string(::getpid())})) << ended.err;
+  }
+  const auto again = run_fovea(words);
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  ASSERT_EQ(again.json()["rows"].size(), 1u);
+  EXPECT_EQ(again.json()["rows"][0]["steps"], 1) << again.out;
+}
+
 TEST(Sweep, ATableOfAnotherFormIsRefused) {
   const TemporaryFolder work;
   for (const char* text : {"[]", "{", R"({"arguments": [1], "mechanisms": [], "rows": []})",
-                           R"({"arguments": [], "mechanisms": [], "rows": {}})", R"({"rows": []})"}) {
+                           R"({"arguments": [], "mechanisms": [], "rows": {}})", R"({"rows": []})",
+                           R"({"arguments": ["--set"], "mechanisms": [], "rows": []})",
+                           R"({"arguments": ["--output", "/"], "mechanisms": [], "rows": []})",
+                           R"({"arguments": [], "mechanisms": [], "rows": [{}]})",
+                           R"({"arguments": [], "mechanisms": [], "rows": [{"attention": "softmax"}]})",
+                           R"({"arguments": [], "mechanisms": [],
+                               "rows": [{"attention": "softmax", "failed": 1}]})"}) {
     write_text(work / "sweep.json", text);
     const auto ended = run_fovea({"sweep", "--output", work.path().string()});
     EXPECT_EQ(ended.exit_code, 2);
