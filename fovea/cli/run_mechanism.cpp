@@ -83,6 +83,13 @@ void refuse_types(const io::TensorMap& tensors, const std::string& file) {
                                  "Convert it before it is stored.",
                                  name, fovea::describe(found->second)));
   }
+  const auto x = tensors.find("x"), context = tensors.find("context");
+  if (x == tensors.end() || context == tensors.end()) return;
+  if (x->second.scalar_type() != context->second.scalar_type()) {
+    throw data_error(file,
+                     fmt::format("x and context must be of one type; found {} and {}. Convert one of them.",
+                                 fovea::describe(x->second), fovea::describe(context->second)));
+  }
 }
 
 // Two tensors that mean something together only.

@@ -143,8 +143,8 @@ TEST(Run, MechanismNamesWhatDoesNotFit) {
   const FloatTensor one = {{1, 1, 1, 1}, {0}};
   const auto expect = [&](const std::string& mechanism, const std::map<std::string, FloatTensor>& more,
                           int code, const std::string& part) {
-    std::map<std::string, FloatTensor> tensors = {{"q", one}, {"k", one}, {"v", one}};
-    tensors.insert(more.begin(), more.end());
+    std::map<std::string, FloatTensor> tensors = more;
+    tensors.insert({{"q", one}, {"k", one}, {"v", one}});
     write_tensors(in, tensors);
     const auto ended = run_fovea({"run", "mechanism", mechanism, "--input", in, "--output", out});
     EXPECT_EQ(ended.exit_code, code) << ended.err;
@@ -159,6 +159,10 @@ TEST(Run, MechanismNamesWhatDoesNotFit) {
   expect("additive", {}, 2, "'additive' has the parameter w. Give it by --weights FILE.");
   expect("cosine", {}, 2, "Give it by --weights FILE, or write cosine:learned=false.");
   expect("softmax:window=x", {}, 2, "window must be a whole number");
+  expect("nystrom:iterations=1001", {}, 2, "iterations must be at most 1000");
+  for (const char* mechanism : {"hard", "hierarchical", "softmax"}) {
+    expect(mechanism, {{"v", {{1, 1, 2, 1}, {0, 0}}}}, 3, "k and v must share");
+  }
 }
 
 // Seven equal scores, whose values tell who sees whom: 2 x 3 places behind a token.

@@ -133,6 +133,7 @@ TEST(LowRank, RefusesWhatDoesNotFit) {
   refuses("nystrom:landmarks=21",
           "[nystrom] landmarks must be at most the positions of the sequence; found 21 of 20", nothing);
   refuses("nystrom:iterations=0", "iterations must be a whole number from 1", nothing);
+  refuses("nystrom:iterations=1001", "iterations must be at most 1000; found 1001", nothing);
   refuses("nystrom:conv_kernel_size=4", "conv_kernel_size must be odd, or 0; found 4", nothing);
   refuses("linformer:rank=9,length=8", "rank must be at most length; found 9 of 8", nothing);
   refuses("linformer:rank=0", "rank must be a whole number from 1", nothing);

@@ -62,6 +62,10 @@ void Attention::check_operands(const AttentionInput& input) const {
                std::to_string(shape_.value_dim),
            "Reshape them.");
   }
+  if (input.k.size(0) != input.v.size(0) || input.k.size(-2) != input.v.size(-2)) {
+    refuse("k and v must share batch and length", "k " + describe(input.k) + ", v " + describe(input.v),
+           "Give every key one value.");
+  }
   const bool rows = input.x.defined() && input.x.dim() == 3 && input.x.size(2) == shape_.width;
   if ((traits().needs_x || input.x.defined()) && !rows) {
     refuse("x must be the rows before projection, (B, T, " + std::to_string(shape_.width) + ")",

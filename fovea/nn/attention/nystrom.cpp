@@ -28,6 +28,9 @@ namespace {
 // As in the paper's experiments, and transformers' default.
 constexpr int64_t kLandmarks = 64;
 
+// Steps converge quadratically: past some dozens they only cost time.
+constexpr int64_t kMostIterations = 1000;
+
 // Means of `count` segments of rows (..., T, D), count <= T; the last T modulo count have a row more.
 at::Tensor segment_means(const at::Tensor& rows, int64_t count) {
   const int64_t length = rows.size(-2);
@@ -53,6 +56,10 @@ void NystromOptions::check(const std::string& where) const {
   if (conv_kernel_size > 0 && conv_kernel_size % 2 == 0) {
     throw usage_error(where, "conv_kernel_size must be odd, or 0", std::to_string(conv_kernel_size),
                       "A position has as many on either side.");
+  }
+  if (iterations > kMostIterations) {
+    throw usage_error(where, "iterations must be at most " + std::to_string(kMostIterations),
+                      std::to_string(iterations), "Choose fewer, or exact=true.");
   }
 }
 
