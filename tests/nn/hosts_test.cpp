@@ -240,6 +240,18 @@ TEST(Transformer, DropsOnlyInTraining) {
   EXPECT_EQ(gap(encoder->forward(x), encoder->forward(x)), 0.0);
 }
 
+// Mechanisms that form no weights train beside layers that drop.
+TEST(Transformer, DropsAttentionApart) {
+  TransformerOptions options = small_transformer();
+  options.dropout = 0.5, options.attention = "linear";
+  const at::Tensor x = at::randn({1, 6, 8});
+  expect_error(ErrorKind::usage, {"Set the dropout of attention to 0"},
+               [&] { TransformerEncoder(options, 1)->forward(x); });
+  options.attention_dropout = 0.0;
+  TransformerEncoder encoder(options, 1);
+  EXPECT_GT(gap(encoder->forward(x), encoder->forward(x)), 1e-3);
+}
+
 TEST(Transformer, CountsOnTheMetaDevice) {
   const MetaDeviceScope meta;
   const Transformer transformer{TransformerOptions{}};

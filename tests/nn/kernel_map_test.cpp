@@ -281,7 +281,7 @@ TEST(KernelMap, RefusesWhatItCannot) {
   });
   refuses("performer", "key_lengths must be integers of shape (B)",
           [](auto& call) { call.key_lengths = at::ones({3}, at::kLong); });
-  refuses("performer", "Set dropout to 0", [](auto& call) { call.dropout_p = 0.1; });
+  refuses("performer", "Set the dropout of attention to 0", [](auto& call) { call.dropout_p = 0.1; });
   refuses("linear", "no biases", [](auto& call) { call.bias = at::zeros({1}); });
   refuses("linear", "an observation", [](auto& call) { call.observe.entropy = true; });
   refuses("linear:causal=true", "aligned alike",

@@ -154,7 +154,8 @@ TEST(LowRank, RefusesWhatDoesNotFit) {
       input.call.mask = at::ones({20, 20}, at::kBool);
     });
     refuses(text, "has no weights to show or drop", [](AttentionInput& input) { input.call.weights = true; });
-    refuses(text, "Set dropout to 0", [](AttentionInput& input) { input.call.dropout_p = 0.1; });
+    refuses(text, "Set the dropout of attention to 0",
+            [](AttentionInput& input) { input.call.dropout_p = 0.1; });
     refuses(text, "key_lengths must be integers of shape (B)",
             [](AttentionInput& input) { input.call.key_lengths = at::ones({2}, at::kLong); });
     refuses(text, "key_lengths must be integers of shape (B)",

@@ -51,6 +51,21 @@ std::vector<std::string> keys_of_position(torch::nn::Module& module) {
 
 using Keys = std::vector<std::string>;
 
+// A mechanism with an order of its own has the one-sided buckets of a decoder, as a call in that order.
+TEST(PositionHosts, T5SeesTheOrderOfTheMechanism) {
+  at::manual_seed(8);
+  const at::Tensor x = at::randn({2, 40, 8}, at::kDouble);
+  TransformerOptions options = placed("t5"), ordered = options;
+  ordered.attention = "softmax:causal=true";
+  TransformerEncoder plain(options, 1), causal(ordered, 1);
+  plain->to(at::kDouble), causal->to(at::kDouble);
+  share_weights(*plain, *causal);
+  AttentionCall call;
+  call.causal = CausalAlignment::top_left;
+  EXPECT_LT(gap(causal->forward(x), plain->forward(x, call)), 1e-14);
+  EXPECT_GT(gap(causal->forward(x), plain->forward(x)), 1e-3);
+}
+
 // A table that all layers share is there once.
 TEST(PositionHosts, HoldParametersOnce) {
   EXPECT_EQ(keys_of_position(*placed_encoder("none")), Keys{});

@@ -132,7 +132,7 @@ void Attention::check_call(const AttentionCall& call) const {
   if (!can.gives_weights && (call.weights || call.dropout_p > 0)) {
     refuse("it has no weights to show or drop",
            call.weights ? "weights asked for" : "dropout " + std::to_string(call.dropout_p),
-           call.weights ? choose : "Set dropout to 0, or choose another mechanism.");
+           call.weights ? choose : "Set the dropout of attention to 0, or choose another mechanism.");
   }
   if (!can.observes && asks_anything(call.observe)) {
     refuse("it cannot tell what it attends to without a matrix of weights", "an observation",

@@ -20,7 +20,7 @@ AttentionOutput KernelMapAttention::run(const AttentionInput& input) {
   const AttentionCall& call = input.call;
   if (call.dropout_p > 0) {
     refuse("it drops no weights, as it forms none", "dropout " + std::to_string(call.dropout_p),
-           "Set dropout to 0, or choose another mechanism.");
+           "Set the dropout of attention to 0, or choose another mechanism.");
   }
   LinearAttendOptions options;
   options.causal = joined_causal(causal_, call.causal);

@@ -39,7 +39,7 @@ MultiHeadAttention TransformerLayer::make_attention(const std::string& mechanism
   o.num_heads = options_.nhead;
   o.num_kv_heads = options_.num_kv_heads;
   o.bias = options_.bias;
-  o.dropout = options_.dropout;
+  o.dropout = options_.attention_dropout.value_or(options_.dropout);
   o.attention = mechanism;
   o.grid = options_.grid;
   o.position = position;

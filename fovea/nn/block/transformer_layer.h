@@ -12,6 +12,8 @@ struct TransformerOptions {
   int64_t d_model = 512, nhead = 8, dim_feedforward = 2048;
   /// Of attention weights, of hidden units and of each branch's result.
   double dropout = 0.1;
+  /// Of attention weights, in the place of `dropout`; 0 for mechanisms that form none.
+  std::optional<double> attention_dropout = {};
   /// relu or gelu.
   std::string activation = "relu";
   /// Norms before each branch; otherwise after each sum.

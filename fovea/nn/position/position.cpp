@@ -88,6 +88,8 @@ void Position::check_operands(const AttentionInput& input) const {
 
 AttentionOutput Position::attend(Attention& attention, AttentionInput input) {
   if (acts_in_layers()) check_operands(input);
+  // Schemes read the order from the call, and a mechanism may have one of its own.
+  if (input.call.causal == CausalAlignment::none) input.call.causal = attention.causal();
   return run(attention, std::move(input));
 }
 
