@@ -144,7 +144,8 @@ class EngineAttention : public Attention {
 
   /// Pairs that the mechanism lets attend, of n queries and m keys.
   virtual int64_t pairs(int64_t n, int64_t m) const;
-  /// The mask that options cannot say; bound by bound_with().
+  /// A score or mask that options cannot say, by bind(), or bound_with() for ALiBi beside a mask. It takes
+  /// the place of the options' own: alibi, dilation and global are not to be shown beside it.
   virtual std::shared_ptr<const AttendFunctors> functors() const;
   /// What the mechanism does to operands and options before attend().
   virtual void prepare(AttentionInput&, AttendOptions&) const {}
