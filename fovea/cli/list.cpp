@@ -7,6 +7,7 @@
 #include "fovea/cli/commands.h"
 #include "fovea/cli/console.h"
 #include "fovea/core/error.h"
+#include "fovea/core/listed.h"
 #include "fovea/data/open.h"
 #include "fovea/explain/explainer.h"
 #include "fovea/models/registry.h"
@@ -31,18 +32,19 @@ ordered_json models_list() {
   return rows;
 }
 
+std::string needs_of(const nn::AttentionTraits& traits) {
+  std::vector<std::string> needs;
+  if (traits.needs_x) needs.emplace_back("x");
+  if (traits.needs_2d) needs.emplace_back("a grid of positions");
+  return listed(needs, "and");
+}
+
 // What a mechanism can and cannot, in words.
 ordered_json mechanism_row(const nn::AttentionEntry& entry) {
   const nn::AttentionTraits& traits = entry.traits;
-  return {{"name", entry.name},
-          {"summary", entry.formula},
-          {"cost", entry.cost},
-          {"exact", traits.exact},
-          {"causal", traits.causal_ok},
-          {"cross", traits.supports_cross},
-          {"path", entry.path},
-          {"needs", traits.needs_2d ? "a grid of positions" : traits.needs_x ? "x" : ""},
-          {"source", entry.paper}};
+  return {{"name", entry.name},    {"summary", entry.formula},   {"cost", entry.cost},
+          {"exact", traits.exact}, {"causal", traits.causal_ok}, {"cross", traits.supports_cross},
+          {"path", entry.path},    {"needs", needs_of(traits)},  {"source", entry.paper}};
 }
 
 ordered_json option_row(const nn::OptionDoc& option) {

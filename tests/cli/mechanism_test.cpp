@@ -240,6 +240,7 @@ TEST(List, MechanismsSayWhatTheyAreAndCost) {
   }
   const auto text = run_fovea({"list", "mechanisms"}).out;
   EXPECT_NE(text.find("path: decode, fused"), std::string::npos) << text;
+  EXPECT_NE(text.find("needs: x and a grid of positions"), std::string::npos) << text;
   const auto options = run_fovea({"list", "options"}).out;
   EXPECT_NE(options.find("value: false, true, bottom_right or top_left; "), std::string::npos) << options;
   const auto one = run_fovea({"list", "mechanisms", "longformer"}).out;
