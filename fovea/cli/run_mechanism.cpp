@@ -99,6 +99,11 @@ std::optional<std::pair<at::Tensor, at::Tensor>> pair_of(const io::TensorMap& te
   return std::pair(wanted(tensors, first, file), wanted(tensors, second, file));
 }
 
+bool takes_blocks(const std::string& mechanism) {
+  const auto& options = nn::find_attention(mechanism).options;
+  return std::any_of(options.begin(), options.end(), [](const auto& o) { return o.name == "block"; });
+}
+
 // `block`: see Attention::block().
 nn::AttentionCall call_of(const io::TensorMap& tensors, const std::string& file,
                           const nn::Attention& attention) {
@@ -114,9 +119,11 @@ nn::AttentionCall call_of(const io::TensorMap& tensors, const std::string& file,
   }
   const auto block = attention.block();
   if (tensors.contains("block_mask") != block.has_value()) {
+    const std::string name = attention.mechanism();
     throw data_error(file,
-                     "the tensor block_mask and the option block go together; found one of them. Write " +
-                         attention.mechanism() + ":block=64 where a block is 64 positions.");
+                     "the tensor block_mask and the option block go together; found one of them. " +
+                         (takes_blocks(name) ? "Write " + name + ":block=64 where a block is 64 positions."
+                                             : "Leave it out: " + name + " takes no such mask."));
   }
   if (block) call.blocks = AttendBlocks{tensors.at("block_mask"), *block};
   return call;

@@ -155,6 +155,11 @@ TEST(Run, MechanismNamesWhatDoesNotFit) {
   expect("softmax", {{"bias", {{2, 2}, {0, 0, 0, 0}}}}, 3, "broadcastable");
   expect("softmax", {{"query_segments", one}}, 3, "'key_segments' is missing");
   expect("softmax:block=2", {}, 3, "block_mask and the option block go together");
+  expect("softmax", {{"block_mask", one}}, 3, "Write softmax:block=64");
+  expect("bigbird", {{"block_mask", one}}, 3, "Leave it out: bigbird takes no such mask.");
+  for (const char* text : {"bigbird:block=2", "head_router:block=2"}) {
+    expect(text, {}, 2, "the option 'block' is unknown");
+  }
   expect("softmax", {{"mask", one}}, 3, "Give numbers that are to be added as `bias`.");
   expect("additive", {}, 2, "'additive' has the parameter w. Give it by --weights FILE.");
   expect("cosine", {}, 2, "Give it by --weights FILE, or write cosine:learned=false.");

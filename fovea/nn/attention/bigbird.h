@@ -22,7 +22,7 @@ struct BigBirdOptions : EngineOptions {
     visit(OptionText{"seed", "of that choice"}, o.seed, WholeFrom{0});
     visit_scale(o, visit);
     visit_scores(o, visit);
-    visit_causal(o, visit);
+    visit_causal_order(o.causal, visit);
     visit_normaliser(o, visit);
   }
   void check(const std::string& where) const;

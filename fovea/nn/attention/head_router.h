@@ -19,7 +19,7 @@ struct HeadRouterOptions : EngineOptions {
     visit(OptionText{"detach", "no gradient passes what weights of heads are divided by"}, o.detach);
     visit_scale(o, visit);
     visit_softcap(o, visit);
-    visit_causal(o, visit);
+    visit_causal_order(o.causal, visit);
   }
 };
 
