@@ -17,6 +17,7 @@
 #include "fovea/ops/choice.h"
 #include "fovea/ops/describe.h"
 #include "fovea/ops/finite.h"
+#include "fovea/ops/hidden_keys.h"
 #include "fovea/ops/linear_attend_chunked.h"
 #include "fovea/ops/linear_attend_composed.h"
 #include "fovea/ops/linear_attend_fused.h"
@@ -144,10 +145,7 @@ void check_linear_attend(const at::Tensor& phi_q, const at::Tensor& phi_k, const
 
 at::Tensor hidden_keys(const LinearAttendOptions& options, const at::Tensor& k) {
   at::Tensor hidden;
-  if (options.key_lengths) {
-    const at::Tensor lengths = options.key_lengths->to(k.device()).view({-1, 1, 1, 1});
-    hidden = at::arange(k.size(2), lengths.options()).unsqueeze(1) >= lengths;
-  }
+  if (options.key_lengths) hidden = keys_beyond(*options.key_lengths, k);
   if (options.key_mask) {
     at::Tensor mask = *options.key_mask;
     while (mask.dim() < 4) mask = mask.unsqueeze(0);
@@ -155,10 +153,6 @@ at::Tensor hidden_keys(const LinearAttendOptions& options, const at::Tensor& k) 
     hidden = hidden.defined() ? hidden.bitwise_or(masked) : masked;
   }
   return hidden;
-}
-
-at::Tensor without_keys(const at::Tensor& t, const at::Tensor& hidden) {
-  return hidden.defined() ? t.masked_fill(hidden, 0.0) : t;
 }
 
 int64_t causal_shift(CausalAlignment causal, int64_t queries, int64_t keys) {

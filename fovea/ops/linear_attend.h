@@ -55,9 +55,6 @@ void check_linear_attend(const at::Tensor& phi_q, const at::Tensor& phi_k, const
 /// there is neither.
 at::Tensor hidden_keys(const LinearAttendOptions& options, const at::Tensor& k);
 
-/// t with 0 in the place of hidden keys, which pass no gradient.
-at::Tensor without_keys(const at::Tensor& t, const at::Tensor& hidden);
-
 /// Query i sees keys j <= i + shift.
 int64_t causal_shift(CausalAlignment causal, int64_t queries, int64_t keys);
 

@@ -170,7 +170,7 @@ TEST(Hybrid, RefusesWhatDoesNotFit) {
   refuses("hybrid", "takes no masks", [](auto& call) {
     call.blocks = AttendBlocks{at::ones({1, 1, 1, 1}, at::kBool), 64};
   });
-  refuses("hybrid", "(B) integers", [](auto& call) { call.key_lengths = at::ones({3}, at::kLong); });
+  refuses("hybrid", "integers of shape (B)", [](auto& call) { call.key_lengths = at::ones({3}, at::kLong); });
   refuses("hybrid:causal=true", "aligned alike",
           [](auto& call) { call.causal = CausalAlignment::bottom_right; });
 }

@@ -9,7 +9,8 @@
 #include <string>
 #include <utility>
 
-#include "fovea/nn/attention/hidden_keys.h"
+#include "fovea/nn/attention/key_counts.h"
+#include "fovea/ops/hidden_keys.h"
 #include "fovea/ops/operands.h"
 
 namespace fovea::nn {
@@ -42,7 +43,7 @@ AttentionOutput ChannelAttention::run(const AttentionInput& input) {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const at::Tensor hidden = hidden_keys(mechanism(), input);
   const auto operand = [&](const at::Tensor& t) {
-    return with_heads(filled(widened(t), hidden, 0.0), input.q.size(1));
+    return with_heads(without_keys(widened(t), hidden), input.q.size(1));
   };
   const at::Tensor energy = at::matmul(operand(input.q).transpose(2, 3), operand(input.k));
   // Adding the largest of a row changes no softmax.

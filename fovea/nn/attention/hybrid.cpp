@@ -16,8 +16,9 @@
 #include <utility>
 
 #include "fovea/core/ceil_div.h"
-#include "fovea/nn/attention/hidden_keys.h"
+#include "fovea/nn/attention/key_counts.h"
 #include "fovea/ops/dense_functors.h"
+#include "fovea/ops/hidden_keys.h"
 #include "fovea/ops/operands.h"
 
 namespace fovea::nn {
@@ -42,7 +43,7 @@ Pooled pooled(const at::Tensor& rows, const at::Tensor& hidden, int64_t size) {
   const at::Tensor real = hidden.defined() ? hidden.bitwise_not().to(t.scalar_type())
                                            : at::ones({1, 1, t.size(2), 1}, t.options());
   const at::Tensor counts = block_sums(real, size);
-  return {block_sums(filled(t, hidden, 0.0), size) / counts.clamp_min(1.0), counts == 0.0};
+  return {block_sums(without_keys(t, hidden), size) / counts.clamp_min(1.0), counts == 0.0};
 }
 
 // The first row of each block, in their place.

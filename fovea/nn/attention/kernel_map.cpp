@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "fovea/ops/hidden_keys.h"
 #include "fovea/ops/linear_attend.h"
 #include "fovea/ops/operands.h"
 

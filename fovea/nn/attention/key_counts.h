@@ -10,4 +10,8 @@ namespace fovea::nn {
 /// Throws fovea::Error (usage) in the name of `mechanism` unless they are integers of shape (B).
 std::optional<at::Tensor> key_counts(const std::string& mechanism, const AttentionInput& input);
 
+/// The keys that they leave out, (B, 1, M, 1) on the device of k, without waiting for it; undefined where all
+/// have all. Throws as key_counts().
+at::Tensor hidden_keys(const std::string& mechanism, const AttentionInput& input);
+
 }  // namespace fovea::nn

@@ -1,17 +1,15 @@
 #include "fovea/nn/attention/linformer.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/einsum.h>
 #include <ATen/ops/randn.h>
-#include <ATen/ops/where.h>
-#include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <utility>
 
 #include "fovea/core/error.h"
 #include "fovea/nn/attention/key_counts.h"
+#include "fovea/ops/hidden_keys.h"
 
 namespace fovea::nn {
 namespace {
@@ -50,13 +48,8 @@ AttentionOutput LinformerAttention::run(const AttentionInput& input) {
                " keys, as a position beyond has no row in E and F",
            std::to_string(keys), "Choose a greater length.");
   }
-  at::Tensor k = input.k, v = input.v;
-  if (const auto counts = key_counts(mechanism(), input)) {
-    const at::Tensor real = (at::arange(keys, counts->options()) < counts->unsqueeze(1)).to(k.device());
-    const at::Tensor zero = at::zeros({}, k.options());
-    k = at::where(real.view({-1, 1, keys, 1}), k, zero);
-    v = at::where(real.view({-1, 1, keys, 1}), v, zero);
-  }
+  const at::Tensor hidden = hidden_keys(mechanism(), input);
+  const at::Tensor k = without_keys(input.k, hidden), v = without_keys(input.v, hidden);
   return {attend(input.q, projected(E, k), projected(F.defined() ? F : E, v)).out, {}, {}};
 }
 
