@@ -6,10 +6,8 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/meshgrid.h>
-#include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
-#include <torch/nn/init.h>
 
 #include <utility>
 
@@ -57,13 +55,9 @@ DeformableAttention::DeformableAttention(const AttentionKind& kind, const Attent
                 count = heads * levels * points;
   sampling_offsets = register_module("sampling_offsets", Linear(shape.width, count * 2));
   attention_weights = register_module("attention_weights", Linear(shape.width, count));
-  const torch::NoGradGuard no_grad;
   const bool grid = options.places == DeformableOptions::Places::grid;
-  const at::Tensor offsets = grid ? star_offsets(heads, levels, points) : line_offsets(heads, levels, points);
-  torch::nn::init::zeros_(sampling_offsets->weight);
-  sampling_offsets->bias.copy_(offsets.flatten());
-  torch::nn::init::zeros_(attention_weights->weight);
-  torch::nn::init::zeros_(attention_weights->bias);
+  start_points(sampling_offsets, attention_weights,
+               grid ? star_offsets(heads, levels, points) : line_offsets(heads, levels, points));
 }
 
 AttentionOutput DeformableAttention::run(const AttentionInput& input) {
@@ -84,10 +78,7 @@ AttentionOutput DeformableAttention::run(const AttentionInput& input) {
   const at::Tensor reference = centres(maps[0], prefix, offsets.options().requires_grad(false))
                                    .view({1, -1, 1, 2})
                                    .expand({input.x.size(0), -1, levels, -1});
-  const at::Tensor weights =
-      at::softmax(attention_weights->forward(input.x).unflatten(2, {heads, levels * points}), -1)
-          .unflatten(3, {levels, points})
-          .transpose(1, 2);
+  const at::Tensor weights = point_weights(attention_weights->forward(input.x), heads, levels);
   const at::Tensor values = with_heads(input.v.narrow(2, prefix, input.v.size(2) - prefix), heads);
   AttentionOutput result;
   result.out =

@@ -1,6 +1,5 @@
 #include "fovea/nn/attention/multi_scale_deformable.h"
 
-#include <ATen/ops/softmax.h>
 #include <torch/nn/init.h>
 
 #include <string>
@@ -35,11 +34,7 @@ MultiScaleDeformableAttentionImpl::MultiScaleDeformableAttentionImpl(
   attention_weights = register_module("attention_weights", Linear(width, heads * levels * points));
   value_proj = register_module("value_proj", Linear(width, width));
   output_proj = register_module("output_proj", Linear(width, width));
-  const torch::NoGradGuard no_grad;
-  torch::nn::init::zeros_(sampling_offsets->weight);
-  sampling_offsets->bias.copy_(star_offsets(heads, levels, points).flatten());
-  torch::nn::init::zeros_(attention_weights->weight);
-  torch::nn::init::zeros_(attention_weights->bias);
+  start_points(sampling_offsets, attention_weights, star_offsets(heads, levels, points));
   fill_projection(value_proj);
   fill_projection(output_proj);
 }
@@ -85,10 +80,7 @@ at::Tensor MultiScaleDeformableAttentionImpl::forward(const at::Tensor& query, c
   at::Tensor values = value_proj->forward(input);
   if (seen) values = values.masked_fill(seen->bitwise_not().unsqueeze(2), 0.0);
   const at::Tensor offsets = sampling_offsets->forward(query).unflatten(2, {heads, levels, points, 2}),
-                   weights = at::softmax(
-                                 attention_weights->forward(query).unflatten(2, {heads, levels * points}), -1)
-                                 .unflatten(3, {levels, points})
-                                 .transpose(1, 2);
+                   weights = point_weights(attention_weights->forward(query), heads, levels);
   const at::Tensor out = deformable_attend(values.unflatten(2, {heads, width / heads}).transpose(1, 2), maps,
                                            sampling_locations(reference, offsets, maps), weights);
   return output_proj->forward(out.transpose(1, 2).flatten(2));

@@ -6,8 +6,10 @@
 #include <ATen/ops/cos.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/sin.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
+#include <torch/nn/init.h>
 
 #include <numbers>
 
@@ -34,6 +36,21 @@ at::Tensor star_offsets(int64_t heads, int64_t levels, int64_t points) {
 at::Tensor line_offsets(int64_t heads, int64_t levels, int64_t points) {
   const at::Tensor side = 1 - 2 * at::arange(heads, at::kFloat).remainder(2);
   return rays(at::stack({side, at::zeros_like(side)}, -1), levels, points);
+}
+
+void start_points(Linear& sampling_offsets, Linear& attention_weights, const at::Tensor& offsets) {
+  const torch::NoGradGuard no_grad;
+  torch::nn::init::zeros_(sampling_offsets->weight);
+  sampling_offsets->bias.copy_(offsets.flatten());
+  torch::nn::init::zeros_(attention_weights->weight);
+  torch::nn::init::zeros_(attention_weights->bias);
+}
+
+at::Tensor point_weights(const at::Tensor& scores, int64_t heads, int64_t levels) {
+  const int64_t all = scores.size(2) / heads;
+  return at::softmax(scores.unflatten(2, {heads, all}), -1)
+      .unflatten(3, {levels, all / levels})
+      .transpose(1, 2);
 }
 
 // In bfloat16 the places of a long map would be places off.
