@@ -111,7 +111,7 @@ at::Tensor isolated_results(const SummedOperands& o) {
   return results(finite).masked_fill(spoilt_results(o), std::numeric_limits<double>::quiet_NaN());
 }
 
-LinearAttendResult linear_attend_chunked(const at::Tensor& phi_q, const at::Tensor& phi_k,
+LinearAttendResult linear_attend_by_sums(const at::Tensor& phi_q, const at::Tensor& phi_k,
                                          const at::Tensor& v, const LinearAttendOptions& options) {
   const at::Tensor hidden = hidden_keys(options, phi_k);
   const SummedOperands operands{widened(phi_q), without_keys(widened(phi_k), hidden),
@@ -119,9 +119,18 @@ LinearAttendResult linear_attend_chunked(const at::Tensor& phi_q, const at::Tens
   return {isolated_results(operands).to(v.scalar_type()), {}};
 }
 
-Refusal why_not_chunked(const LinearAttendOptions& options) {
+Refusal why_no_sums(const LinearAttendOptions& options) {
   if (options.weights) return "the weights are asked for";
   return std::nullopt;
+}
+
+AttendChoice choice_of(const Refusal& not_fused, const Refusal& not_chunked) {
+  if (!not_fused) return {"fused", {}};
+  AttendChoice choice{"chunked", {"fused: " + std::string(*not_fused)}};
+  if (!not_chunked) return choice;
+  choice.refusals.push_back("chunked: " + std::string(*not_chunked));
+  choice.name = "composed";
+  return choice;
 }
 
 }  // namespace
@@ -165,11 +174,13 @@ LinearAttendResult linear_attend(const at::Tensor& phi_q, const at::Tensor& phi_
   check_linear_attend(phi_q, phi_k, v, options);
   // Autocast would round the sums to bfloat16.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const Refusal refusal = why_not_chunked(options);
-  const bool fused = !why_not_linear_fused(phi_q, phi_k, v, options.causal);
-  report_choice("linear_attend", phi_q, phi_k, fused ? "fused" : "chunked", refusal);
+  const Refusal refusal = why_no_sums(options);
+  if (reports_dispatch()) {
+    const Refusal not_fused = refusal ? refusal : why_not_linear_fused(phi_q, phi_k, v, options.causal);
+    report_choice("linear_attend", phi_q, phi_k, choice_of(not_fused, refusal));
+  }
   return refusal ? linear_attend_composed(phi_q, phi_k, v, options)
-                 : linear_attend_chunked(phi_q, phi_k, v, options);
+                 : linear_attend_by_sums(phi_q, phi_k, v, options);
 }
 
 at::Tensor linear_attend_step(const at::Tensor& phi_q, const at::Tensor& phi_k, const at::Tensor& v,

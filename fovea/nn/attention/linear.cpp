@@ -20,7 +20,7 @@ AttentionEntry linear_attention() {
   return attention_entry<LinearAttention>(
       {"linear", "out_i = phi(q_i) sum_j phi(k_j)^T v_j / phi(q_i) . sum_j phi(k_j), phi = elu + 1",
        "Katharopoulos et al. 2020, Transformers are RNNs, 3.2",
-       "O((N + M) D^2) time, O((N + M) D) memory, causal too; O(D^2) a step of decoding", "chunked"},
+       "O((N + M) D^2) time, O((N + M) D) memory, causal too; O(D^2) a step of decoding", "fused, chunked"},
       {.takes_masks = false,
        .takes_biases = false,
        .takes_key_masks = true,

@@ -95,7 +95,7 @@ AttentionEntry performer_attention() {
        "softmax's weights",
        "Choromanski et al. 2021, Rethinking attention with Performers, 2.3 and 2.4 (FAVOR+)",
        "O((N + M) R D) time, O((N + M) (R + D)) memory of R features, causal too; O(R D) a step of decoding",
-       "chunked"},
+       "fused, chunked"},
       {.takes_masks = false,
        .takes_biases = false,
        .takes_key_masks = true,
