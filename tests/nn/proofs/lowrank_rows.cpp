@@ -1,3 +1,5 @@
+#include "tests/nn/proofs/lowrank_rows.h"
+
 #include <algorithm>
 #include <cmath>
 #include <functional>

@@ -106,9 +106,6 @@ inline std::function<void(Operands&)> with_zero(const char* parameter) {
   return [parameter](Operands& o) { o.parameters.at(parameter).zero_(); };
 }
 
-/// Rows of a family, in the order of the registry: hashed and low-rank mechanisms.
-std::vector<ProofRow> low_rank_rows();
-
 /// All rows, in the order of the registry.
 const std::vector<ProofRow>& proof_rows();
 

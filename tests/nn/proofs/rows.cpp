@@ -10,6 +10,7 @@
 #include "fovea/ops/bigbird.h"
 #include "tests/nn/proofs/formulas.h"
 #include "tests/nn/proofs/kernel_map_rows.h"
+#include "tests/nn/proofs/lowrank_rows.h"
 #include "tests/nn/proofs/memory_rows.h"
 #include "tests/nn/proofs/plane_rows.h"
 #include "tests/nn/proofs/range_rows.h"
