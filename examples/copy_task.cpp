@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "examples/arguments.h"
 #include "fovea/core/stopwatch.h"
 #include "fovea/explain/charts.h"
 #include "fovea/io/file.h"
@@ -158,13 +159,13 @@ fovea::explain::Series measure(const std::string& mechanism, Lengths lengths, in
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::filesystem::path folder = argc > 1 ? argv[1] : ".";
-  std::filesystem::create_directories(folder);
+  const Arguments arguments(argc, argv, "example_copy_task [FOLDER [TRAINED TESTED STEPS [MECHANISM...]]]",
+                            {kShortest, kShortest, 1}, /*takes_words=*/true);
   Lengths lengths{.trained = 128, .tested = 512};
   int64_t steps = 170;
   std::vector<std::string> mechanisms = {"softmax", "local:window=16"};
-  if (argc > 4) {
-    lengths = {std::stoll(argv[2]), std::stoll(argv[3])}, steps = std::stoll(argv[4]);
+  if (!arguments.numbers.empty()) {
+    lengths = {arguments.numbers[0], arguments.numbers[1]}, steps = arguments.numbers[2];
     mechanisms = {"softmax",
                   "forgetting",
                   "hybrid:block=64,query_block=32,chosen=8",
@@ -176,7 +177,7 @@ int main(int argc, char** argv) {
                   "linear",
                   "performer:features=256"};
   }
-  if (argc > 5) mechanisms.assign(argv + 5, argv + argc);
+  if (!arguments.words.empty()) mechanisms = arguments.words;
   std::printf(
       "%% right of %ld symbols at %ld tokens (trained), at 4 times as many, ..., and a forward pass\n",
       static_cast<long>(kPhrase), static_cast<long>(lengths.trained));
@@ -194,7 +195,7 @@ int main(int argc, char** argv) {
     // Of those who never learn it the table tells.
     if (line.points.front()[1] > 20.0) chart.series.push_back(line);
   }
-  fovea::io::write_atomically(folder / "copy_task.svg", fovea::explain::line_chart_file(chart));
+  fovea::io::write_atomically(arguments.folder / "copy_task.svg", fovea::explain::line_chart_file(chart));
   // Those that see everything fetch it from beyond the trained distance, a window of 16 or 64 never.
   const bool fetched = lines.count("softmax") == 0 || lines["softmax"].points.back()[1] > 90.0;
   const bool unseen = lines.count("local") == 0 || lines["local"].points.front()[1] < 15.0;

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "examples/arguments.h"
 #include "fovea/core/stopwatch.h"
 #include "fovea/data/loader.h"
 #include "fovea/data/open.h"
@@ -230,10 +231,10 @@ std::pair<fovea::explain::Series, double> contest(const std::string& name, const
 }  // namespace
 
 int main(int argc, char** argv) {
-  const fs::path folder = argc > 1 ? argv[1] : ".";
-  fs::create_directories(folder);
+  const Arguments arguments(argc, argv, "example_garments [FOLDER [IMAGES EPOCHS SEEDS]]", {64, 1, 1});
   Settings settings;
-  if (argc > 4) settings = {std::stoll(argv[2]), std::stoll(argv[3]), std::stoll(argv[4]), 24};
+  const auto& given = arguments.numbers;
+  if (!given.empty()) settings = {given[0], given[1], given[2], 24};
   if (!fs::exists("/usr/share/datasets/fashion-mnist")) {
     std::puts("Fashion-MNIST is not installed (Debian's package dataset-fashion-mnist).");
     return 0;
@@ -258,7 +259,8 @@ int main(int argc, char** argv) {
     chart.series.push_back(curve);
     least = std::min(least, worst);
   }
-  fovea::io::write_atomically(folder / "conv_or_attention.svg", fovea::explain::line_chart_file(chart));
+  fovea::io::write_atomically(arguments.folder / "conv_or_attention.svg",
+                              fovea::explain::line_chart_file(chart));
 
   std::puts("four garments of the upper body:");
   using Names = std::vector<std::string>;

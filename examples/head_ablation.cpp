@@ -2,7 +2,7 @@
 // best one. Writes what each closed head costs, a row a layer, a column a head, as head_ablation.png into the
 // folder that is given, or the current one.
 //
-//   example_head_ablation [FOLDER [PATCH [IMAGES [EPOCHS]]]]
+//   example_head_ablation [FOLDER [PATCH IMAGES EPOCHS]]
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/arguments.h"
 #include "fovea/data/loader.h"
 #include "fovea/data/open.h"
 #include "fovea/explain/heatmap.h"
@@ -148,12 +149,10 @@ void print(const char* title, const at::Tensor& map) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const fs::path folder = argc > 1 ? argv[1] : ".";
-  fs::create_directories(folder);
+  const Arguments arguments(argc, argv, "example_head_ablation [FOLDER [PATCH IMAGES EPOCHS]]", {1, 64, 1});
   Settings settings;
-  if (argc > 2) settings.patch = std::atol(argv[2]);
-  if (argc > 3) settings.images = std::atol(argv[3]);
-  if (argc > 4) settings.epochs = std::atol(argv[4]);
+  const auto& given = arguments.numbers;
+  if (!given.empty()) settings.patch = given[0], settings.images = given[1], settings.epochs = given[2];
   if (!fs::exists("/usr/share/datasets/fashion-mnist")) {
     std::puts("Fashion-MNIST is not installed (Debian's package dataset-fashion-mnist).");
     return 0;
@@ -168,7 +167,7 @@ int main(int argc, char** argv) {
 
   const at::Tensor map = lost(classifier, known, without);
   print("lost without that head, points of accuracy:", map);
-  fovea::io::write_png(folder / "head_ablation.png", fovea::explain::numbered_map(map, 1));
+  fovea::io::write_png(arguments.folder / "head_ablation.png", fovea::explain::numbered_map(map, 1));
   const at::Tensor kept = lost(classifier, known, alone);
   print("lost with that head alone in its layer:", kept);
 

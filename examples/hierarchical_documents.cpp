@@ -1,7 +1,7 @@
 // Which of this machine's copyright files grant the GPL? A hierarchical attention network learns it from
 // whole files, and its heat maps show the sentence that told it.
 //
-//   example_hierarchical_documents [PICTURE.png]
+//   example_hierarchical_documents [FOLDER]
 #include <ATen/ATen.h>
 #include <torch/nn/functional/loss.h>
 #include <torch/nn/modules/embedding.h>
@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/arguments.h"
 #include "fovea/explain/heatmap.h"
 #include "fovea/io/image.h"
 #include "fovea/nn/attention/hierarchical_attention.h"
@@ -161,6 +162,7 @@ std::string text_of(const Sentence& sentence) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const Arguments arguments(argc, argv, "example_hierarchical_documents [FOLDER]");
   const std::vector<Document> all = documents_of_machine();
   std::vector<Document> known;
   Batch unknown;
@@ -193,8 +195,7 @@ int main(int argc, char** argv) {
   const auto maps = model.forward(one).second;
   const auto best = static_cast<size_t>(maps.sentences.argmax().item<int64_t>());
   std::printf("the sentence that one was told by: %s\n", text_of(shown->sentences[best]).c_str());
-  const fs::path file =
-      argc > 1 ? fs::path(argv[1]) : fs::temp_directory_path() / "hierarchical_documents.png";
+  const fs::path file = arguments.folder / "hierarchical_documents.png";
   draw(*shown, maps, file);
   std::printf("its heat maps: %s\n", file.c_str());
   return accuracy >= majority ? 0 : 1;

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "examples/arguments.h"
 #include "fovea/explain/charts.h"
 #include "fovea/explain/heatmap.h"
 #include "fovea/io/file.h"
@@ -58,8 +59,7 @@ double error(const at::Tensor& found, const at::Tensor& truth) {
 }
 
 int main(int argc, char** argv) {
-  const std::filesystem::path folder = argc > 1 ? argv[1] : ".";
-  std::filesystem::create_directories(folder);
+  const auto folder = Arguments(argc, argv, "example_kernel_regression [FOLDER]").folder;
   at::manual_seed(1);
   const at::Tensor points = std::get<0>(at::rand({50, 1}).mul(5).sort(0));
   const at::Tensor values = curve(points) + 0.5 * at::randn({50, 1});

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/arguments.h"
 #include "fovea/core/error.h"
 #include "fovea/explain/charts.h"
 #include "fovea/io/file.h"
@@ -127,10 +128,9 @@ void scale_rotary(const Language& model, int64_t trained, int64_t steps, Lines& 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::filesystem::path folder = argc > 1 ? argv[1] : ".";
-  std::filesystem::create_directories(folder);
-  const bool all = argc > 3;
-  const int64_t trained = all ? std::stoll(argv[2]) : 32, steps = all ? std::stoll(argv[3]) : 100;
+  const Arguments arguments(argc, argv, "example_longer_than_trained [FOLDER [TRAINED STEPS]]", {8, 1});
+  const bool all = !arguments.numbers.empty();
+  const int64_t trained = all ? arguments.numbers[0] : 32, steps = all ? arguments.numbers[1] : 100;
   std::printf("%% right of the last %ld tokens, at 1, 2, 4 and 8 times %ld tokens; at best %.1f\n",
               static_cast<long>(kScored), static_cast<long>(trained),
               100.0 * (kFollows + (1 - kFollows) / kTokens));
@@ -153,7 +153,8 @@ int main(int argc, char** argv) {
   for (const char* name : {"t5", "alibi", "rotary", "yarn, trained", "sinusoidal", "none"}) {
     if (lines.count(name) != 0) chart.series.push_back(lines[name]);
   }
-  fovea::io::write_atomically(folder / "longer_than_trained.svg", fovea::explain::line_chart_file(chart));
+  fovea::io::write_atomically(arguments.folder / "longer_than_trained.svg",
+                              fovea::explain::line_chart_file(chart));
   const auto first = [&](const char* name) { return lines[name].points.front()[1]; };
   const auto last = [&](const char* name) { return lines[name].points.back()[1]; };
   const bool refused = std::isfinite(first("learned")) && std::isnan(last("learned"));

@@ -1,11 +1,13 @@
 // A memory network learns to answer questions that take 1, 2 and 3 facts, and shows in which order it read
-// them.
+// them. Writes what it read, a row a sentence, a column a hop, as memory_questions.png into the folder that
+// is given, or the current one.
 #include <ATen/ATen.h>
 
 #include <cstdio>
 #include <string>
 #include <vector>
 
+#include "examples/arguments.h"
 #include "fovea/data/fact_questions.h"
 #include "fovea/explain/heatmap.h"
 #include "fovea/explain/scale_bar.h"
@@ -119,7 +121,8 @@ bool answers_a_question() {
 }  // namespace
 
 // Writes FILE, or memory_questions.png.
-int main(int count, char** arguments) {
+int main(int argc, char** argv) {
+  const auto folder = Arguments(argc, argv, "example_memory_questions [FOLDER]").folder;
   at::manual_seed(1);
   bool right = reads_a_memory() && answers_a_question();
   const std::vector<int64_t> steps = {500, 800, 1500};
@@ -129,7 +132,7 @@ int main(int count, char** arguments) {
     const Result result = test(network, facts);
     std::printf("%ld facts: %.1f%% wrong; %.1f%% of the others read in order\n", static_cast<long>(facts),
                 result.wrong, result.in_order);
-    show(network, facts, count > 1 ? arguments[1] : "memory_questions.png");
+    show(network, facts, (folder / "memory_questions.png").string());
     right = right && result.wrong < 5.0 && result.in_order > 90.0;
   }
   return right ? 0 : 1;

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "examples/arguments.h"
 #include "fovea/explain/charts.h"
 #include "fovea/io/file.h"
 #include "fovea/ops/attend_observe.h"
@@ -31,8 +32,7 @@ Saturation saturation(int64_t size, double scale) {
 }
 
 int main(int argc, char** argv) {
-  const std::filesystem::path folder = argc > 1 ? argv[1] : ".";
-  std::filesystem::create_directories(folder);
+  const auto folder = Arguments(argc, argv, "example_softmax_saturation [FOLDER]").folder;
   fovea::explain::LineChart chart{.title = "Entropy of attention over the head size",
                                   .x_label = "head size (log2)",
                                   .y_label = "entropy / ln M",

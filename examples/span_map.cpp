@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/arguments.h"
 #include "fovea/core/stopwatch.h"
 #include "fovea/explain/heatmap.h"
 #include "fovea/io/image.h"
@@ -145,10 +146,10 @@ Result result_of(const char* name, Network& network, const Task& task) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::filesystem::path folder = argc > 1 ? argv[1] : ".";
-  std::filesystem::create_directories(folder);
-  const Task task(argc > 3 ? std::stoll(argv[2]) : 64);
-  const int64_t steps = argc > 3 ? std::stoll(argv[3]) : 100;
+  const Arguments arguments(argc, argv, "example_span_map [FOLDER [LENGTH STEPS]]", {8, 1});
+  const bool given = !arguments.numbers.empty();
+  const Task task(given ? arguments.numbers[0] : 64);
+  const int64_t steps = given ? arguments.numbers[1] : 100;
   at::manual_seed(1);
   Network network(task);
   // Adam moves a parameter by its rate at most: twice so many steps, while it falls, lead a span from S to 0.
@@ -165,7 +166,7 @@ int main(int argc, char** argv) {
     }
     std::puts("");
   }
-  fovea::io::write_png(folder / "span_map.png", fovea::explain::numbered_map(spans, 0));
+  fovea::io::write_png(arguments.folder / "span_map.png", fovea::explain::numbered_map(spans, 0));
   const bool as_good = with.right > 0.99 && with.loss < without.loss + 0.01;
   return as_good && with.spans < 0.4 * without.spans ? 0 : 1;
 }

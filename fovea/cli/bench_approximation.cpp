@@ -113,6 +113,10 @@ Source source_of(const Call& call) {
                       "--checkpoint and --image go together; found one of them. Give both, or "
                       "neither for random numbers.");
   }
+  if (!image && call.has("--layer")) {
+    throw usage_error(call.command(),
+                      "--layer is of a checkpoint; found none. Give --checkpoint and --image.");
+  }
   return image ? trained_source(call, *image) : random_source(call);
 }
 

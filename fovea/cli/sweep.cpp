@@ -267,7 +267,8 @@ int run_sweep(const Call& given) {
   } else {
     print(table_text(sweep));
   }
-  return 0;
+  const auto failed = [](const ordered_json& row) { return row.contains("failed"); };
+  return std::any_of(sweep["rows"].begin(), sweep["rows"].end(), failed) ? 1 : 0;
 }
 
 std::vector<Argument> sweep_arguments() {

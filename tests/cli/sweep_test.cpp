@@ -114,7 +114,7 @@ TEST(Sweep, OneAtATimeAndWhatFailedIsTriedAgain) {
   const auto words = sweep(work, {"--set", "max_steps=1", "--attention", "softmax", "--json"});
   write_text(work / "out/softmax", "a file where the run's folder goes");
   const auto failed = run_fovea(words);
-  ASSERT_EQ(failed.exit_code, 0) << failed.err;
+  ASSERT_EQ(failed.exit_code, 1) << failed.err;
   ASSERT_EQ(failed.json()["rows"].size(), 1u);
   EXPECT_TRUE(failed.json()["rows"][0].contains("failed")) << failed.out;
 
