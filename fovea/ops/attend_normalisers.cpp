@@ -76,7 +76,7 @@ at::Tensor below_largest(const at::Tensor& scores) { return scores - scores.deta
 // whole.
 template <class OfHighest>
 at::Tensor threshold_of(const at::Tensor& rows, const OfHighest& of_highest, int64_t highest) {
-  const int64_t keys = rows.size(-1), sorted = 8 * highest < keys ? highest : keys;
+  const int64_t keys = rows.size(-1), sorted = keys > kSortedWhole ? highest : keys;
   const at::Tensor scores =
       sorted == keys ? std::get<0>(rows.sort(-1, /*descending=*/true)) : std::get<0>(rows.topk(sorted, -1));
   const auto [thresholds, kept] = of_highest(scores, at::arange(1, sorted + 1, scores.options()));

@@ -31,6 +31,9 @@ std::optional<at::Tensor> alphas_of(const AttendOptions& options);
 /// What a sigmoid adds to the scores of so many keys.
 double sigmoid_bias(const Sigmoid& sigmoid, int64_t keys);
 
+/// Sparsemax and entmax-1.5 sort rows of so many keys whole, and the highest scores of longer ones.
+inline constexpr int64_t kSortedWhole = 512;
+
 /// Scores (B, H, N, M) to weights of the same shape: the definition of AttendNormaliser, with gradients of
 /// any order. `allowed`, boolean and broadcastable to the scores, is true where a pair may attend; undefined:
 /// all. Keys that are hidden have weight 0, rows without any key too, and pass no gradient, NaN and infinity

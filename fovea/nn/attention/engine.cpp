@@ -170,8 +170,9 @@ AttentionCost EngineAttention::cost(int64_t n, int64_t m, int64_t d) const {
   // Keys and values as the kernel reads them, and a sum for each query; or what the definitions make of
   // scores of all pairs: sorted, in integers, their sums, weights.
   int64_t numbers = 2 * m * d + n;
-  if (options_.normaliser == "sparsemax") numbers = 6 * n * m;
-  if (options_.normaliser == "entmax15") numbers = 9 * n * m;
+  const bool whole = m <= kSortedWhole;
+  if (options_.normaliser == "sparsemax") numbers = (whole ? 6 : 5) * n * m;
+  if (options_.normaliser == "entmax15") numbers = (whole ? 9 : 5) * n * m;
   if (gathers(n) && n == m) numbers += n * d;
   return {2 * d * pairs(n, m), numbers * kFloatBytes};
 }

@@ -68,6 +68,8 @@ struct CostLaw {
   std::function<std::string(int64_t n)> text;
   /// Time is spent in products: not where the kernel walks whole tiles, nor where a result costs more memory.
   bool timed = true;
+  /// The shorter of the two lengths whose times are compared; 0: the suite's.
+  int64_t shortest = 0;
 };
 
 struct ProofRow {

@@ -231,7 +231,8 @@ TEST_P(Proof, TimeGrowsAsItsProducts) {
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
   const int64_t many = GetParam().grid ? 4 : 1;  // lines are short, and each has its price
-  const int64_t few = many * (law->exponent < 2.0 ? 4096 : GetParam().memory_exponent > 1.0 ? 192 : 1024);
+  const int64_t usual = law->exponent < 2.0 ? 4096 : GetParam().memory_exponent > 1.0 ? 192 : 1024;
+  const int64_t few = law->shortest > 0 ? law->shortest : many * usual;
   TimedCall brief(GetParam(), law->text(few), few), lengthy(GetParam(), law->text(8 * few), 8 * few);
   for (int round = 0; round < 5; ++round) {
     brief.run(), brief.run(), lengthy.run();
