@@ -29,6 +29,15 @@ void check_bigbird(int64_t length, int64_t heads, const BigBird& p) {
                     "Count in blocks.");
 }
 
+// Blocks of blocks are held, a byte each.
+void check_pairs(int64_t count, int64_t heads) {
+  constexpr int64_t kMostPairs = int64_t{1} << 32;
+  if (count == 0 || count <= kMostPairs / heads / count) return;
+  throw usage_error("bigbird_blocks", "there must be at most 2^32 pairs of blocks in all heads",
+                    std::to_string(count) + " blocks, " + std::to_string(heads) + " heads",
+                    "Choose larger blocks.");
+}
+
 // The row of a block that is not global: of `count` blocks, which it sees.
 void fill_row(const BigBird& p, int64_t block, int64_t count, Random random, char* seen) {
   std::vector<int64_t> others;
@@ -49,6 +58,7 @@ void fill_row(const BigBird& p, int64_t block, int64_t count, Random random, cha
 std::vector<char> bigbird_pairs(int64_t length, int64_t heads, const BigBird& pattern) {
   check_bigbird(length, heads, pattern);
   const int64_t count = ceil_div(length, pattern.size);
+  check_pairs(count, heads);
   std::vector<char> pairs(heads * count * count);
   char* row = pairs.data();
   for (int64_t head = 0; head < heads; ++head) {

@@ -156,7 +156,11 @@ TEST(Attention, RefusesWhatItDoesNotKnow) {
   refuses("softmax:sigmoid_bias=1", "sigmoid_bias belongs to the normaliser sigmoid; found softmax");
   refuses("sparse_strided:global=1", "the option 'global' is unknown");
   refuses("sparse_fixed:stride=4,summary=5", "summary must be at most stride; found 5 of 4");
+  refuses("sparse_fixed:causal=bottom_right", "the option 'causal' is unknown");
   refuses("bigbird:window=2", "window must be an odd number of blocks; found 2");
+  refuses("deformable:levels=33", "levels at most 32; found 4 points, 33 levels");
+  refuses("deformable:points=1025", "points must be at most 1024");
+  refuses("head_gate:log_alpha=1e300", "log_alpha must be -10000 ... 10000");
 }
 
 // Says no to all that an interface can ask.

@@ -22,6 +22,17 @@ namespace {
 
 using range::kWide, range::made, range::rows_of, range::seconds_of;
 
+TEST(LocalP, RefusesWhatDoesNotFit) {
+  AttentionInput input = rows_of(2, 3, 12, 8);
+  const auto local = made<Attention>("local_p", 3, 8);
+  input.call.key_lengths = at::full({3}, 4, at::kLong);
+  expect_error(ErrorKind::usage, {"key_lengths must be integers of shape (B)"},
+               [&] { local->forward(input); });
+  input.call.key_lengths = std::nullopt;
+  input.call.mask = at::ones({12, 11}, at::kBool);
+  expect_error(ErrorKind::usage, {"mask"}, [&] { local->forward(input); });
+}
+
 TEST(Forgetting, OfNothingIsSoftmax) {
   at::manual_seed(1);
   for (const auto type : {at::kDouble, at::kFloat}) {

@@ -108,6 +108,7 @@ TEST(BigBirdBlocks, RefuseWhatDoesNotFit) {
   EXPECT_THROW(bigbird_blocks(100, 1, {.window = 2}), Error);
   EXPECT_THROW(bigbird_blocks(100, 1, {.random = -1}), Error);
   EXPECT_THROW(bigbird_blocks(100, 0), Error);
+  EXPECT_THROW(bigbird_blocks(int64_t{1} << 40, 2), Error);
 }
 
 }  // namespace

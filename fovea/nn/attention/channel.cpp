@@ -49,7 +49,8 @@ AttentionOutput ChannelAttention::run(const AttentionInput& input) {
   // Adding the largest of a row changes no softmax.
   const at::Tensor weights =
       at::softmax(without_denormal_weights(score_ == ChannelScore::paper ? energy : -energy), -1);
-  return {at::matmul(operand(input.v), weights.transpose(2, 3)).to(input.v.scalar_type()), {}, {}};
+  const at::Tensor values = operand(input.v).to(weights.scalar_type());
+  return {at::matmul(values, weights.transpose(2, 3)).to(input.v.scalar_type()), {}, {}};
 }
 
 // Products, their negatives, weights.

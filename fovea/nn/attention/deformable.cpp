@@ -11,6 +11,7 @@
 
 #include <utility>
 
+#include "fovea/core/error.h"
 #include "fovea/nn/attention/sampling_points.h"
 #include "fovea/ops/operands.h"
 
@@ -46,6 +47,16 @@ at::Tensor centres(const MapShape& map, int64_t prefix, const at::TensorOptions&
 }
 
 }  // namespace
+
+void DeformableOptions::check(const std::string& where) const {
+  if (points > kMostPoints || levels > kMostLevels) {
+    throw usage_error(where,
+                      "points must be at most " + std::to_string(kMostPoints) + ", levels at most " +
+                          std::to_string(kMostLevels),
+                      std::to_string(points) + " points, " + std::to_string(levels) + " levels",
+                      "The paper has 4 of each.");
+  }
+}
 
 DeformableAttention::DeformableAttention(const AttentionKind& kind, const AttentionShape& shape,
                                          const DeformableOptions& options)

@@ -9,6 +9,8 @@
 namespace fovea::nn {
 
 struct DeformableOptions {
+  static constexpr int64_t kMostPoints = 1024, kMostLevels = 32;
+
   int64_t points = 4, levels = 1;
   enum class Places { grid, sequence } places = Places::grid;
 
@@ -20,6 +22,8 @@ struct DeformableOptions {
     visit(OptionText{"places", "where queries and values lie"}, o.places,
           Choice<Places>{{"grid", Places::grid}, {"sequence", Places::sequence}});
   }
+  /// Throws fovea::Error (usage) where there are more than maps of 2^31 places have use for.
+  void check(const std::string& where) const;
 };
 
 /// Deformable attention of the places of a map to points around them.

@@ -64,11 +64,16 @@ void visit_causal_order(CausalAlignment& causal, Visitor& visit) {
 }
 
 template <class Visitor>
-void visit_causal(EngineOptions& o, Visitor& visit) {
-  visit_causal_order(o.causal, visit);
+void visit_block(EngineOptions& o, Visitor& visit) {
   visit(OptionText{"block", "positions in a block of the call's mask of blocks",
                    "BigBird (Zaheer et al. 2020), section 2"},
         o.block, WholeFrom{1});
+}
+
+template <class Visitor>
+void visit_causal(EngineOptions& o, Visitor& visit) {
+  visit_causal_order(o.causal, visit);
+  visit_block(o, visit);
 }
 
 template <class Visitor>

@@ -19,6 +19,11 @@ void HeadGateOptions::check(const std::string& where) const {
   if (gamma >= 0.0) {
     throw usage_error(where, "gamma must be below 0", shown(gamma), "No gate would close.");
   }
+  constexpr double kShut = 1e4;
+  if (std::abs(log_alpha) > kShut) {
+    throw usage_error(where, "log_alpha must be -10000 ... 10000", shown(log_alpha),
+                      "20 is open, and -20 is shut, but for one in 500 million.");
+  }
 }
 
 HeadGateAttention::HeadGateAttention(AttentionKind kind, const AttentionShape& shape,

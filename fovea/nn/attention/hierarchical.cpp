@@ -26,7 +26,9 @@ int64_t HierarchicalKeys::segments(int64_t keys) const {
 AttentionOutput HierarchicalKeys::run(const AttentionInput& input) {
   const at::Tensor &q = input.q, &k = input.k, &v = input.v;
   if (q.is_meta()) return {attend(q, k, v).out, {}, {}};
-  const int64_t batch = q.size(0), n = q.size(2), m = k.size(2), size = options_.segment, count = segments(m);
+  const int64_t batch = q.size(0), n = q.size(2), m = k.size(2), count = segments(m);
+  // One segment is as long as what it holds.
+  const int64_t size = std::min(options_.segment, std::max<int64_t>(m, 1));
   const at::Tensor counts = key_counts(mechanism(), input).value_or(at::full({batch}, m, at::kLong));
   const at::Tensor first = at::arange(count, at::kLong).unsqueeze(1) * size;
 

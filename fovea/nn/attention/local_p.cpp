@@ -40,6 +40,7 @@ at::Tensor LocalPAttention::centres(const AttentionInput& input) const {
 // Weights of a query sum to exp(lse of scores with the Gaussian - lse without).
 AttentionOutput LocalPAttention::run(const AttentionInput& input) {
   AttendOptions options = options_of(input.call);
+  attend_choice(input.q, input.k, input.v, options);  // refuses what does not fit before it is computed with
   const at::Tensor centre = centres(input).unsqueeze(3);
   const at::Tensor distance = at::arange(input.k.size(2), centre.options().requires_grad(false)) - centre;
   const at::Tensor near = distance.detach().abs() <= static_cast<double>(window_);

@@ -10,7 +10,7 @@ template <class Visitor>
 void visit_beside_pattern(EngineOptions& o, Visitor& visit) {
   visit_scale(o, visit);
   visit_scores(o, visit);
-  visit_causal(o, visit);
+  visit_block(o, visit);
   visit_normaliser(o, visit);
 }
 
