@@ -4,6 +4,10 @@
 
 namespace fovea::nn {
 
+/// Whether these options say nothing of single pairs, but by functors and causal order: neither bias, mask,
+/// table, segments nor blocks, and no weight is dropped or asked for.
+bool says_nothing_of_pairs(const AttendOptions& options);
+
 /// Whether attend_along() can do a call with these options: softmax, as many keys as queries, and nothing
 /// that is said of pairs, but for functors.
 bool can_follow_lines(const AttentionInput& input, const AttendOptions& options);

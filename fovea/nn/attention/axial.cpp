@@ -8,6 +8,7 @@
 #include <cmath>
 #include <utility>
 
+#include "fovea/nn/attention/attend_along.h"
 #include "fovea/ops/operands.h"
 
 namespace fovea::nn {
@@ -65,6 +66,10 @@ AttendResult AxialAttention::attend_tokens(const AttentionInput& input) const {
 AttentionOutput AxialAttention::along(GridAxis axis, const AttentionInput& input) const {
   const GridLines lines(*input.grid, axis);
   const int64_t batch = input.q.size(0);
+  const AttendOptions plain = options_of(input.call);
+  if (input.grid->prefix == 0 && can_follow_lines(input, plain)) {
+    return {attend_along(lines, input, plain).out, {}, {}};
+  }
   const AttendResult found =
       attend(lines.queries(input.q), lines.keys(input.k), lines.keys(input.v), options_along(lines, input));
   AttentionOutput result{lines.join(found.out, batch), {}, {}};
@@ -103,11 +108,10 @@ int64_t AxialAttention::pairs(int64_t n, int64_t) const {
   return axes_ == AxialForm::columns ? columns : rows + columns;
 }
 
-// Lines are brought back into their places by a copy, except the rows of one head, and one axis waits for the
-// other.
+// Columns are brought back into their places by a copy, and one axis waits for the other.
 AttentionCost AxialAttention::cost(int64_t n, int64_t m, int64_t d) const {
   const bool one_axis = axes_ == AxialForm::rows || axes_ == AxialForm::columns;
-  const int64_t copies = !one_axis ? 2 : axes_ == AxialForm::columns || shape().heads > 1 ? 1 : 0;
+  const int64_t copies = !one_axis ? 2 : axes_ == AxialForm::columns ? 1 : 0;
   return {2 * d * pairs(n, m), copies * n * d * static_cast<int64_t>(sizeof(float))};
 }
 

@@ -16,6 +16,7 @@ class GridLines {
  public:
   GridLines(const GridPositions& grid, GridAxis axis) : grid_(grid), axis_(axis) {}
 
+  GridAxis axis() const { return axis_; }
   int64_t count() const { return axis_ == GridAxis::rows ? grid_.rows : grid_.columns; }
   int64_t length() const { return axis_ == GridAxis::rows ? grid_.columns : grid_.rows; }
 
