@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fovea/core/random.h"
+#include "fovea/mods/centre.h"
 #include "fovea/mods/chosen.h"
 #include "fovea/mods/fixed_blocks.h"
 #include "fovea/mods/gathered.h"
@@ -86,6 +87,12 @@ TEST(Mask, SpansAndPickedRowsNeverSayWrong) {
   expect_cover_is_true(SpanMask(SoftSpan<SpanOf::key>{table, kKeys, 0, 1, 4.0f}), false);
   expect_cover_is_true(SpanMask(SoftSpan<SpanOf::query>{table, kKeys, 0, 1, 4.0f}), false);
   expect_cover_is_true(SpanMask(SoftSpan<SpanOf::query>{table, 1, 0, 0, 4.0f}), true);
+  const Centres centres{table, kQueries, 0};
+  expect_cover_is_true(NearCentre(centres, 5.0f), false);
+  std::vector<float> rising(2 * kQueries);
+  for (size_t i = 0; i < rising.size(); ++i) rising[i] = static_cast<float>(i % kQueries) * 0.9f;
+  expect_cover_is_true(
+      NearCentre({{rising.data(), 2 * kQueries, nullptr}, kQueries, 0, CentreOrder::rising}, 5.0f), true);
   std::vector<int32_t> places;
   for (int32_t i = 0; i < 2 * kQueries; ++i) places.push_back(i % kQueries * 4 / 3);
   expect_cover_is_true(Gathered(Causal(), {places.data(), 2 * kQueries, nullptr}, kQueries, 0), true);

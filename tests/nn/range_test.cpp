@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,21 @@ namespace fovea::nn {
 namespace {
 
 using range::kWide, range::made, range::rows_of, range::seconds_of;
+
+// Queries are put in the order of their centres: one without a centre must not move the others' keys.
+TEST(LocalP, AQueryThatIsNoNumberHarmsNoOther) {
+  at::manual_seed(9);
+  AttentionInput input = rows_of(2, 3, 300, 8);
+  const auto local = made<Attention>("local_p:window=5", 3, 8);
+  const torch::NoGradGuard no_grad;
+  const at::Tensor clean = local->forward(input).out;
+  input.q = input.q.clone();
+  input.q.select(2, 7).fill_(std::numeric_limits<float>::quiet_NaN());
+  input.q.select(2, 250).select(2, 0).fill_(std::numeric_limits<float>::quiet_NaN());
+  at::Tensor given = local->forward(input).out;
+  for (const int64_t row : {7, 250}) given.select(2, row).copy_(clean.select(2, row));
+  EXPECT_LT(gap(given, clean), 1e-6);
+}
 
 TEST(LocalP, RefusesWhatDoesNotFit) {
   AttentionInput input = rows_of(2, 3, 12, 8);

@@ -1,9 +1,9 @@
 #include "fovea/nn/attention/local_p.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/isnan.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/sigmoid.h>
@@ -13,8 +13,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
+#include "fovea/nn/attention/alibi.h"
+#include "fovea/nn/attention/attend_along.h"
+#include "fovea/ops/centre_functors.h"
 #include "fovea/ops/operands.h"
 
 namespace fovea::nn {
@@ -31,28 +35,35 @@ at::Tensor LocalPAttention::centres(const AttentionInput& input) const {
   const at::Tensor q = widened(input.q);
   const auto type = q.scalar_type();
   const at::Tensor hidden = at::tanh(at::matmul(q, W_p.to(type).transpose(1, 2)));
-  const at::Tensor place = at::sigmoid((hidden * v_p.to(type).unsqueeze(1)).sum(-1));
+  const at::Tensor drawn = at::sigmoid((hidden * v_p.to(type).unsqueeze(1)).sum(-1));
+  // A query that is no number looks nowhere, and stands first among centres in order.
+  const at::Tensor place =
+      drawn.masked_fill(at::isnan(drawn.detach()), -std::numeric_limits<double>::infinity());
   const auto& lengths = input.call.key_lengths;
   if (!lengths) return place * input.k.size(2);
   return place * lengths->to(type).clamp(0, input.k.size(2)).view({-1, 1, 1});
 }
 
-// Weights of a query sum to exp(lse of scores with the Gaussian - lse without).
-AttentionOutput LocalPAttention::run(const AttentionInput& input) {
+AttendOptions LocalPAttention::beside_centres(const AttentionInput& input) const {
   AttendOptions options = options_of(input.call);
-  attend_choice(input.q, input.k, input.v, options);  // refuses what does not fit before it is computed with
-  const at::Tensor centre = centres(input).unsqueeze(3);
-  const at::Tensor distance = at::arange(input.k.size(2), centre.options().requires_grad(false)) - centre;
-  const at::Tensor near = distance.detach().abs() <= static_cast<double>(window_);
-  const double sigma = static_cast<double>(window_) / 2.0;
-  const at::Tensor gaussian = distance.square() / (-2.0 * sigma * sigma);
-  options.mask = options.mask ? options.mask->bitwise_and(near) : near;
   options.lse = true;
+  options.functors = nullptr;
+  if (!this->options().alibi) return options;
+  const at::Tensor own = alibi_slopes(shape().heads).to(input.q.device());
+  options.alibi_slopes = options.alibi_slopes ? *options.alibi_slopes + own : own;
+  return options;
+}
+
+// Weights of a query sum to exp(lse of scores with the Gaussian - lse without).
+AttentionOutput LocalPAttention::around(const AttentionInput& input, const at::Tensor& centres,
+                                        AttendOptions options, CentreOrder order) const {
+  const auto window = static_cast<double>(window_);
   AttendOptions alone = options;
   alone.dropout_p = 0.0;
   alone.weights = false;
+  alone.functors = near_centres(centres, window, order);
   const at::Tensor plain = attend(input.q, input.k, input.v.narrow(3, 0, 1), alone).lse;
-  options.bias = options.bias ? *options.bias + gaussian : gaussian;
+  options.functors = around_centres(centres, window, window / 2.0, order);
   const AttendResult result = attend(input.q, input.k, input.v, options);
   const at::Tensor sees = at::isfinite(plain.detach());
   const at::Tensor ratio =
@@ -65,9 +76,32 @@ AttentionOutput LocalPAttention::run(const AttentionInput& input) {
   return out;
 }
 
+// Queries whose centres are neighbours see the same tiles of keys: they stand together where a query's own
+// place says nothing.
+AttentionOutput LocalPAttention::run(const AttentionInput& input) {
+  if (input.q.is_meta()) return {attend(input.q, input.k, input.v).out, {}, {}};
+  const AttendOptions options = beside_centres(input);
+  attend_choice(input.q, input.k, input.v, options);  // refuses what does not fit before it is computed with
+  const at::Tensor where = centres(input);
+  if (options.causal != CausalAlignment::none || !says_nothing_of_pairs(options)) {
+    return around(input, where, options, CentreOrder::any);
+  }
+  const auto [sorted, order] = where.sort(2);
+  const auto rows = [](const at::Tensor& t, const at::Tensor& at) {
+    return t.gather(2, at.unsqueeze(3).expand({-1, -1, -1, t.size(3)}));
+  };
+  AttentionInput in_order = input;
+  in_order.q = rows(input.q, order);
+  return {rows(around(in_order, sorted, options, CentreOrder::rising).out,
+               order.argsort(/*dim=*/int64_t{2}, /*descending=*/false)),
+          {},
+          {}};
+}
+
 AttentionCost LocalPAttention::cost(int64_t n, int64_t m, int64_t d) const {
   const int64_t seen = n * std::min(2 * window_ + 1, m);
-  return {2 * d * seen + n * d * (d + 1), 3 * n * m * static_cast<int64_t>(sizeof(float))};
+  // Queries in the order of their centres, results in it twice, and numbers of each query.
+  return {2 * d * seen + n * d * (d + 1), (3 * n * d + 10 * n) * static_cast<int64_t>(sizeof(float))};
 }
 
 AttentionEntry local_p_attention() {
@@ -75,8 +109,7 @@ AttentionEntry local_p_attention() {
       {"local_p",
        "out_i = sum_j softmax_j(s_ij) exp(-2 (j - p_i)^2 / window^2) v_j over |j - p_i| <= window, "
        "p_i = M sigmoid(v_p . tanh(W_p q_i))",
-       "Luong et al. 2015, 3.2 (local-p)", "O(N W D + N D^2) time in products, masks of all pairs in O(N M)",
-       "fused"},
+       "Luong et al. 2015, 3.2 (local-p)", "O(N W D + N D^2) time, O(N D) memory", "fused"},
       {.takes_relative_keys = true, .observes = false, .takes_packed = false}, LocalPOptions{});
 }
 

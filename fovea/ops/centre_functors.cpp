@@ -1,0 +1,91 @@
+#include "fovea/ops/centre_functors.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/zeros.h>
+
+#include <limits>
+#include <utility>
+
+#include "fovea/ops/operands.h"
+
+namespace fovea {
+namespace {
+
+at::Tensor known(const at::Tensor& centres) {
+  const at::Tensor given = centres.detach();
+  return centres.masked_fill(given != given, -std::numeric_limits<double>::infinity());
+}
+
+Centres table_of(const at::Tensor& centres, CentreOrder order) {
+  const bool kernel = centres.is_cpu();
+  return {kernel ? float_table(centres.detach().to(at::kFloat).flatten().contiguous()) : Table<float>{},
+          static_cast<int32_t>(centres.size(1) * centres.size(2)), static_cast<int32_t>(centres.size(2)),
+          order};
+}
+
+at::Tensor distance(const at::Tensor& centres, const TensorAt& at) { return at.k - centres.unsqueeze(3); }
+
+class NearCentres : public AttendFunctors {
+ public:
+  NearCentres(const at::Tensor& centres, double window, CentreOrder order)
+      : centres_(known(centres)), window_(window), mask_{{}, near(order)} {}
+
+  TileProgram program() const override { return tile_program(mask_); }
+  at::Tensor allowed(const TensorAt& at) const override {
+    return distance(widened(centres_.detach()), at).abs() <= window_;
+  }
+
+ protected:
+  NearCentre near(CentreOrder order) const {
+    return NearCentre(table_of(centres_, order), static_cast<float>(window_));
+  }
+  const at::Tensor& centres() const { return centres_; }
+
+ private:
+  at::Tensor centres_;
+  double window_;
+  Functors<Identity, NearCentre> mask_;
+};
+
+class AroundCentres : public NearCentres {
+ public:
+  AroundCentres(const at::Tensor& centres, double window, double sigma, CentreOrder order)
+      : NearCentres(centres, window, order),
+        sigma_(sigma),
+        functors_{{table_of(this->centres(), order), static_cast<float>(sigma)}, near(order)} {}
+
+  TileProgram program() const override { return tile_program(functors_); }
+  at::Tensor score(const at::Tensor& scores, const TensorAt& at) const override {
+    const at::Tensor away = distance(centres().to(scores.scalar_type()), at) / sigma_;
+    return scores - away.square() / 2.0;
+  }
+
+  at::Tensor learned() const override { return centres(); }
+  // Entries of heads and batch entries never meet.
+  at::Tensor make_sums(int64_t chunks, int64_t heads) const override {
+    return at::zeros({1, 1, centres().numel(), TableSums::kLanes}, at::kFloat)
+        .expand({chunks, heads, -1, -1});
+  }
+  at::Tensor gradient(const at::Tensor& sums) const override {
+    const at::Tensor own = table_gradient(sums.narrow(0, 0, 1).narrow(1, 0, 1));
+    return own.view(centres().sizes()).to(centres().scalar_type());
+  }
+
+ private:
+  double sigma_;
+  Functors<AroundCentre, NearCentre> functors_;
+};
+
+}  // namespace
+
+std::shared_ptr<const AttendFunctors> near_centres(const at::Tensor& centres, double window,
+                                                   CentreOrder order) {
+  return std::make_shared<NearCentres>(centres, window, order);
+}
+
+std::shared_ptr<const AttendFunctors> around_centres(const at::Tensor& centres, double window, double sigma,
+                                                     CentreOrder order) {
+  return std::make_shared<AroundCentres>(centres, window, sigma, order);
+}
+
+}  // namespace fovea
