@@ -28,7 +28,7 @@ at::Tensor distance(const at::Tensor& centres, const TensorAt& at) { return at.k
 class NearCentres : public AttendFunctors {
  public:
   NearCentres(const at::Tensor& centres, double window, CentreOrder order)
-      : centres_(known(centres)), window_(window), mask_{{}, near(order)} {}
+      : centres_(known(centres)), window_(window), table_(table_of(centres_, order)), mask_{{}, near()} {}
 
   TileProgram program() const override { return tile_program(mask_); }
   at::Tensor allowed(const TensorAt& at) const override {
@@ -36,14 +36,14 @@ class NearCentres : public AttendFunctors {
   }
 
  protected:
-  NearCentre near(CentreOrder order) const {
-    return NearCentre(table_of(centres_, order), static_cast<float>(window_));
-  }
+  NearCentre near() const { return NearCentre(table_, static_cast<float>(window_)); }
+  const Centres& table() const { return table_; }
   const at::Tensor& centres() const { return centres_; }
 
  private:
   at::Tensor centres_;
   double window_;
+  Centres table_;
   Functors<Identity, NearCentre> mask_;
 };
 
@@ -52,7 +52,7 @@ class AroundCentres : public NearCentres {
   AroundCentres(const at::Tensor& centres, double window, double sigma, CentreOrder order)
       : NearCentres(centres, window, order),
         sigma_(sigma),
-        functors_{{table_of(this->centres(), order), static_cast<float>(sigma)}, near(order)} {}
+        functors_{{table(), static_cast<float>(sigma)}, near()} {}
 
   TileProgram program() const override { return tile_program(functors_); }
   at::Tensor score(const at::Tensor& scores, const TensorAt& at) const override {

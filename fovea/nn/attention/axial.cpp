@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "fovea/nn/attention/attend_along.h"
+#include "fovea/ops/attend_checks.h"
 #include "fovea/ops/operands.h"
 
 namespace fovea::nn {
@@ -34,7 +35,7 @@ void AxialAttention::check_call(const AttentionInput& input) const {
   }
   if (call.blocks) refuse("a mask of blocks does not follow lines of a grid", "one", "Give a mask of pairs.");
   // What a call of whole sequences would be refused for.
-  attend_choice(input.q, input.k, input.v, options_of(call));
+  check_attend(input.q, input.k, input.v, options_of(call));
 }
 
 AttendOptions AxialAttention::options_along(const GridLines& lines, const AttentionInput& input) const {

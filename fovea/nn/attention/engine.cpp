@@ -9,6 +9,7 @@
 #include "fovea/core/ceil_div.h"
 #include "fovea/core/error.h"
 #include "fovea/nn/attention/attend_along.h"
+#include "fovea/ops/attend_checks.h"
 #include "fovea/ops/attend_normalisers.h"
 #include "fovea/ops/attend_packed.h"
 #include "fovea/ops/call_functors.h"
@@ -94,7 +95,7 @@ bool EngineAttention::gathers(int64_t length) const {
 AttendResult EngineAttention::attend_dilated(const AttentionInput& in, AttendOptions options) const {
   const int64_t step = options_.dilation;
   // What a call of all pairs would be refused for.
-  attend_choice(in.q, in.k, in.v, options);
+  check_attend(in.q, in.k, in.v, options);
   options.functors = nullptr;
   AttendWindow sides = window();
   if (sides.left) *sides.left /= step;

@@ -18,6 +18,7 @@
 
 #include "fovea/nn/attention/alibi.h"
 #include "fovea/nn/attention/attend_along.h"
+#include "fovea/ops/attend_checks.h"
 #include "fovea/ops/centre_functors.h"
 #include "fovea/ops/operands.h"
 
@@ -81,7 +82,7 @@ AttentionOutput LocalPAttention::around(const AttentionInput& input, const at::T
 AttentionOutput LocalPAttention::run(const AttentionInput& input) {
   if (input.q.is_meta()) return {attend(input.q, input.k, input.v).out, {}, {}};
   const AttendOptions options = beside_centres(input);
-  attend_choice(input.q, input.k, input.v, options);  // refuses what does not fit before it is computed with
+  check_attend(input.q, input.k, input.v, options);  // refuses what does not fit before it is computed with
   const at::Tensor where = centres(input);
   if (options.causal != CausalAlignment::none || !says_nothing_of_pairs(options)) {
     return around(input, where, options, CentreOrder::any);

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "fovea/nn/attention/attend_along.h"
+#include "fovea/ops/attend_checks.h"
 
 namespace fovea::nn {
 namespace {
@@ -28,7 +29,7 @@ AttendResult NearAndFarAttention::attend_with(const AttentionInput& input,
   const bool apart = pays(input.q.size(2)) && !this->options().alibi && can_follow_lines(input, options);
   if (!apart) return EngineAttention::attend_with(input, options);
   // What a call of all pairs would be refused for.
-  attend_choice(input.q, input.k, input.v, options);
+  check_attend(input.q, input.k, input.v, options);
   AttendOptions part = options;
   part.functors = nullptr;
   part.causal = CausalAlignment::none;
