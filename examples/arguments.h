@@ -56,3 +56,9 @@ struct Arguments {
     std::exit(code);
   }
 };
+
+// The exit code of an example that shows `what`, 0 or 1; a 1 says what was not to be seen.
+inline int exit_code(bool holds, const char* what) {
+  if (!holds) std::fprintf(stderr, "not shown: %s\n", what);
+  return holds ? 0 : 1;
+}

@@ -188,5 +188,6 @@ int main(int argc, char** argv) {
               accuracy(classifier, unknown, best), none);
   // Most heads cost little and all of them much; and a layer does with one.
   const double middle = map.median().item<double>();
-  return middle < 2.0 && least < 4.0 && whole - none > 40.0 ? 0 : 1;
+  return exit_code(middle < 2.0 && least < 4.0 && whole - none > 40.0,
+                   "most heads cost little, one is enough for a layer, all together cost much");
 }

@@ -160,5 +160,6 @@ int main(int argc, char** argv) {
   const bool refused = std::isfinite(first("learned")) && std::isnan(last("learned"));
   const bool falls_off = first("rotary") > 75 && first("rotary") - last("rotary") > 30;
   const bool goes_on = last("yarn, trained") > 75;
-  return refused && falls_off && goes_on ? 0 : 1;
+  return exit_code(refused && falls_off && goes_on,
+                   "learned positions end, rotary ones fall off, YaRN goes on");
 }

@@ -101,4 +101,10 @@ Argument output_flag(std::string help, bool required) {
           .completes = Completes::folders};
 }
 
+std::string output_folder(const Call& call) {
+  const auto folder = call.get("--output");
+  if (folder && !folder->empty()) return *folder;
+  throw usage_error(call.command(), "--output is needed: a folder. Give --output DIR.");
+}
+
 }  // namespace fovea::cli

@@ -90,5 +90,7 @@ Argument checkpoint_argument();
 Argument images_argument();
 /// `--output DIR` with its help.
 Argument output_flag(std::string help, bool required);
+/// Its folder. Throws Error (usage) where none is named.
+std::string output_folder(const Call& call);
 
 }  // namespace fovea::cli

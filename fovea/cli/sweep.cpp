@@ -235,7 +235,7 @@ void save(const fs::path& output, const ordered_json& sweep) {
 }
 
 int run_sweep(const Call& given) {
-  const fs::path output = required(given, "--output");
+  const fs::path output = output_folder(given);
   const ordered_json saved = saved_sweep(given, output);
   const Call call = completed(given, saved);
   const auto mechanisms = mechanisms_of(call);

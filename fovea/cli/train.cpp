@@ -98,11 +98,7 @@ int run_classify(const Call& call) {
     }
     return 0;
   }
-  const auto output = call.get("--output");
-  if (!output || output->empty()) {
-    throw usage_error(call.command(), "--output is needed: the folder of the run. Give --output DIR.");
-  }
-  return train_into(call, settings, *output);
+  return train_into(call, settings, output_folder(call));
 }
 
 }  // namespace

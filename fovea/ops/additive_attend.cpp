@@ -39,7 +39,7 @@ void check_additive(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   }
   check_weights(q, w);
   if (options.scale) {
-    throw usage_error(kWhere, "additive scores have no scale", std::to_string(*options.scale),
+    throw usage_error(kWhere, "additive scores have no scale", describe_number(*options.scale),
                       "Multiply w by it.");
   }
   if (!std::holds_alternative<ScaledDot>(options.similarity) || options.relative_keys) {

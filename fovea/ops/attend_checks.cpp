@@ -84,15 +84,15 @@ bool is_number(double x) { return std::abs(x) <= std::numeric_limits<float>::max
 
 void check_numbers(const char* where, const AttendOptions& options) {
   if (options.scale && !is_number(*options.scale)) {
-    throw usage_error(where, "the scale must be finite", std::to_string(*options.scale),
+    throw usage_error(where, "the scale must be finite", describe_number(*options.scale),
                       "Leave it empty for 1 / sqrt(D).");
   }
   if (options.softcap && !(*options.softcap >= 1e-30 && *options.softcap <= 1e30)) {
     throw usage_error(where, "softcap must be above 0, within 1e-30 ... 1e30",
-                      std::to_string(*options.softcap), "Leave it empty for scores without a cap.");
+                      describe_number(*options.softcap), "Leave it empty for scores without a cap.");
   }
   if (!(options.dropout_p >= 0.0 && options.dropout_p < 1.0)) {
-    throw usage_error(where, "dropout_p must be in [0, 1)", std::to_string(options.dropout_p),
+    throw usage_error(where, "dropout_p must be in [0, 1)", describe_number(options.dropout_p),
                       "It is the part that is dropped.");
   }
   if (!options.window) return;
@@ -129,7 +129,7 @@ void check_similarity(const char* where, const at::Tensor& q, const AttendOption
     check_per_head(where, q, cosine->scale, "the scale of a cosine");
     const double* scale = std::get_if<double>(&cosine->scale);
     if (scale && !is_number(*scale)) {
-      throw usage_error(where, "the scale of a cosine must be finite", std::to_string(*scale),
+      throw usage_error(where, "the scale of a cosine must be finite", describe_number(*scale),
                         "1 leaves it as it is.");
     }
   }
@@ -138,7 +138,7 @@ void check_similarity(const char* where, const at::Tensor& q, const AttendOption
     const double* width = std::get_if<double>(&gaussian->width);
     if (width && !(*width >= 1e-15 && *width <= 1e15)) {
       throw usage_error(where, "the width of a Gaussian must be above 0, within 1e-15 ... 1e15",
-                        std::to_string(*width), "It is a distance.");
+                        describe_number(*width), "It is a distance.");
     }
   }
 }
@@ -277,13 +277,13 @@ void check_normaliser(const char* where, const at::Tensor& q, const AttendOption
     check_per_head(where, q, entmax->alpha, "the alpha of entmax");
     const double* alpha = std::get_if<double>(&entmax->alpha);
     if (alpha && !(*alpha > 1.0 && *alpha <= 2.0)) {
-      throw usage_error(where, "the alpha of entmax must be above 1 and at most 2", std::to_string(*alpha),
+      throw usage_error(where, "the alpha of entmax must be above 1 and at most 2", describe_number(*alpha),
                         "Towards 1 it is softmax, at 2 sparsemax.");
     }
   }
   const auto* sigmoid = std::get_if<Sigmoid>(&options.normaliser);
   if (sigmoid && sigmoid->bias && !is_number(*sigmoid->bias)) {
-    throw usage_error(where, "the bias of a sigmoid must be finite", std::to_string(*sigmoid->bias),
+    throw usage_error(where, "the bias of a sigmoid must be finite", describe_number(*sigmoid->bias),
                       "Leave it empty for -log(M).");
   }
   if (options.lse && !has_lse(options.normaliser)) {

@@ -32,6 +32,11 @@ at::Tensor select(const Table<T>& table, const at::Tensor& index) {
   return values.to(index.device()).index_select(0, index.flatten()).view(index.sizes());
 }
 
+// Of sums: as many as there are where an entry is shared, otherwise one for all.
+int64_t rows_of_sums(const at::Tensor& table, int64_t dim, int64_t count) {
+  return table.size(dim) == 1 ? count : 1;
+}
+
 }  // namespace
 
 at::Tensor AttendFunctors::make_sums(int64_t, int64_t) const { return {}; }
@@ -48,6 +53,17 @@ at::Tensor AttendFunctors::make_table_sums(const at::Tensor& table, int64_t chun
 }
 
 at::Tensor AttendFunctors::table_gradient(const at::Tensor& sums) { return sums.sum({0, 1, 3}); }
+
+at::Tensor AttendFunctors::make_own_sums(const at::Tensor& table, int64_t chunks, int64_t heads) {
+  return make_table_sums(table, rows_of_sums(table, 0, chunks), rows_of_sums(table, 1, heads))
+      .expand({chunks, heads, -1, -1});
+}
+
+at::Tensor AttendFunctors::own_gradient(const at::Tensor& table, const at::Tensor& sums) {
+  const at::Tensor own = sums.narrow(0, 0, rows_of_sums(table, 0, sums.size(0)))
+                             .narrow(1, 0, rows_of_sums(table, 1, sums.size(1)));
+  return table_gradient(own).view(table.sizes()).to(table.scalar_type());
+}
 
 const at::Tensor& table_values(const Table<float>& table) { return values_of(table); }
 

@@ -66,6 +66,10 @@ class AttendFunctors {
   /// make_sums() and gradient() of a table: (chunks, H, entries, TableSums::kLanes).
   static at::Tensor make_table_sums(const at::Tensor& table, int64_t chunks, int64_t heads);
   static at::Tensor table_gradient(const at::Tensor& sums);
+  /// The same of a tensor (B|1, H|1, ...): entries of heads and batch entries meet only where those share
+  /// one.
+  static at::Tensor make_own_sums(const at::Tensor& table, int64_t chunks, int64_t heads);
+  static at::Tensor own_gradient(const at::Tensor& table, const at::Tensor& sums);
 };
 
 namespace detail {

@@ -138,7 +138,7 @@ at::Tensor attend_paged(const at::Tensor& q, const PagedCache& cache, const Atte
   check_pages(q, cache);
   check_table(q, cache);
   if (options.scale && !(std::abs(*options.scale) <= std::numeric_limits<float>::max())) {
-    throw usage_error(kPaged, "the scale must be finite", std::to_string(*options.scale),
+    throw usage_error(kPaged, "the scale must be finite", describe_number(*options.scale),
                       "Leave it empty for 1 / sqrt(D).");
   }
   const Index index{cache.table.cpu().contiguous(), cache.lengths.cpu().contiguous()};

@@ -1,7 +1,6 @@
 #include "fovea/ops/centre_functors.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/zeros.h>
 
 #include <limits>
 #include <utility>
@@ -13,7 +12,7 @@ namespace {
 
 at::Tensor known(const at::Tensor& centres) {
   const at::Tensor given = centres.detach();
-  return centres.masked_fill(given != given, -std::numeric_limits<double>::infinity());
+  return centres.masked_fill(given != given, std::numeric_limits<double>::infinity());
 }
 
 Centres table_of(const at::Tensor& centres, CentreOrder order) {
@@ -61,15 +60,10 @@ class AroundCentres : public NearCentres {
   }
 
   at::Tensor learned() const override { return centres(); }
-  // Entries of heads and batch entries never meet.
   at::Tensor make_sums(int64_t chunks, int64_t heads) const override {
-    return at::zeros({1, 1, centres().numel(), TableSums::kLanes}, at::kFloat)
-        .expand({chunks, heads, -1, -1});
+    return make_own_sums(centres(), chunks, heads);
   }
-  at::Tensor gradient(const at::Tensor& sums) const override {
-    const at::Tensor own = table_gradient(sums.narrow(0, 0, 1).narrow(1, 0, 1));
-    return own.view(centres().sizes()).to(centres().scalar_type());
-  }
+  at::Tensor gradient(const at::Tensor& sums) const override { return own_gradient(centres(), sums); }
 
  private:
   double sigma_;

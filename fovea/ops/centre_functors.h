@@ -10,7 +10,7 @@ namespace fovea {
 
 /// Keys with |j - centres_i| <= window, as a step of a call for AttendOptions::functors; tiles of other pairs
 /// are left out, the more the nearer centres of neighbours are: where they rise, `order` says so. `centres`
-/// (B, H, N), floating point, in positions; a centre that is no number sees nothing, and stands first.
+/// (B, H, N), floating point, in positions; a centre that is no number sees nothing, and stands last.
 /// Source: Effective approaches to attention-based neural machine translation (Luong et al. 2015), 3.2
 /// (local-p).
 std::shared_ptr<const AttendFunctors> near_centres(const at::Tensor& centres, double window,

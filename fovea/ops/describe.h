@@ -11,4 +11,7 @@ std::string describe(const at::Tensor& tensor);
 /// `(2, 8, 64, 64)`
 std::string describe_shape(at::IntArrayRef shape);
 
+/// The shortest text that is this number, whatever the locale: `0.125`, `1e+300`.
+std::string describe_number(double number);
+
 }  // namespace fovea

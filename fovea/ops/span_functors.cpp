@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/where.h>
-#include <ATen/ops/zeros.h>
 
 #include <utility>
 
@@ -29,16 +28,10 @@ class SpanFunctors : public AttendFunctors {
 
   at::Tensor learned() const override { return spans_; }
 
-  // Entries of heads and batch entries never meet, but where those share one.
   at::Tensor make_sums(int64_t chunks, int64_t heads) const override {
-    return at::zeros({rows(0, chunks), rows(1, heads), spans_.numel(), TableSums::kLanes}, at::kFloat)
-        .expand({chunks, heads, -1, -1});
+    return make_own_sums(spans_, chunks, heads);
   }
-
-  at::Tensor gradient(const at::Tensor& sums) const override {
-    const at::Tensor own = sums.narrow(0, 0, rows(0, sums.size(0))).narrow(1, 0, rows(1, sums.size(1)));
-    return table_gradient(own).view(spans_.sizes()).to(spans_.scalar_type());
-  }
+  at::Tensor gradient(const at::Tensor& sums) const override { return own_gradient(spans_, sums); }
 
  private:
   static SoftSpan<kOf> soft(const at::Tensor& spans, double ramp) {
@@ -50,9 +43,6 @@ class SpanFunctors : public AttendFunctors {
     return {kernel ? float_table(spans.detach().to(at::kFloat).flatten().contiguous()) : Table<float>{},
             stride(0, spans.size(1) * places), stride(1, places), stride(2, 1), static_cast<float>(ramp)};
   }
-
-  // Of sums: as many as there are, where an entry is shared, otherwise one for all.
-  int64_t rows(int64_t dim, int64_t count) const { return spans_.size(dim) == 1 ? count : 1; }
 
   at::Tensor shares(const at::Tensor& spans, const TensorAt& at) const {
     const at::Tensor by_pair = spans.unsqueeze(kOf == SpanOf::query ? 3 : 2);

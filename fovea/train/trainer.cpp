@@ -56,6 +56,7 @@ struct Trainer::State {
   ValidationReport validate();
   void save(bool best);
   StepReport report() const;
+  double seconds_left() const;
   TrainResult result(bool stopped) const;
 
   void note(const std::string& line) const {
@@ -74,10 +75,11 @@ struct Trainer::State {
   RunProgress progress;
   std::optional<MetricsLog> metrics;
   std::optional<EventWriter> events;
-  // Of this process: since when, seconds of earlier ones, start of the log interval, training time and steps.
+  // Of this process: since when, seconds of earlier ones, start of the log interval, training and
+  // validation time, steps and validations.
   Clock::time_point started = Clock::now(), interval_started = started;
-  double seconds_before = 0.0, training_seconds = 0.0;
-  int64_t steps_here = 0;
+  double seconds_before = 0.0, training_seconds = 0.0, validation_seconds = 0.0;
+  int64_t steps_here = 0, validations_here = 0;
 };
 
 void Trainer::State::open() {
@@ -174,9 +176,21 @@ StepReport Trainer::State::report() const {
   report.lr = schedule.lr(progress.step - 1);
   report.grad_norm = progress.interval_norm / steps;
   report.samples_per_second = samples / seconds_since(interval_started);
-  report.seconds_left =
-      training_seconds / static_cast<double>(steps_here) * static_cast<double>(total_steps - progress.step);
+  report.seconds_left = seconds_left();
   return report;
+}
+
+// A step that ends an epoch is told of before its validation.
+double Trainer::State::seconds_left() const {
+  const double a_step = training_seconds / static_cast<double>(steps_here);
+  const double training = a_step * static_cast<double>(total_steps - progress.step);
+  if (!parts.val) return training;
+  const double a_validation = validations_here > 0
+                                  ? validation_seconds / static_cast<double>(validations_here)
+                                  : a_step * static_cast<double>(parts.val->batches_per_epoch()) /
+                                        static_cast<double>(3 * parts.config.accumulate);
+  const int64_t validations = (total_steps + steps_per_epoch - 1) / steps_per_epoch;
+  return training + a_validation * static_cast<double>(validations - (progress.step - 1) / steps_per_epoch);
 }
 
 void Trainer::State::log(const std::optional<ValidationReport>& validation) {
@@ -219,6 +233,8 @@ ValidationReport Trainer::State::validate() {
     progress.best_top1 = validation.top1;
     progress.best = checkpoint_name(progress.step);
   }
+  validation_seconds += seconds_since(start);
+  ++validations_here;
   interval_started += Clock::now() - start;  // Rates are those of training.
   return validation;
 }

@@ -31,7 +31,8 @@ struct StepReport {
   /// Before clipping.
   double grad_norm = 0.0;
   double samples_per_second = 0.0;
-  /// Estimate for the rest of the run, training only.
+  /// Estimate for the rest of the run, with its validations; the first is taken for a third of training as
+  /// many batches.
   double seconds_left = 0.0;
 };
 

@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/isnan.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/sigmoid.h>
@@ -13,7 +12,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 
 #include "fovea/nn/attention/alibi.h"
@@ -36,10 +34,7 @@ at::Tensor LocalPAttention::centres(const AttentionInput& input) const {
   const at::Tensor q = widened(input.q);
   const auto type = q.scalar_type();
   const at::Tensor hidden = at::tanh(at::matmul(q, W_p.to(type).transpose(1, 2)));
-  const at::Tensor drawn = at::sigmoid((hidden * v_p.to(type).unsqueeze(1)).sum(-1));
-  // A query that is no number looks nowhere, and stands first among centres in order.
-  const at::Tensor place =
-      drawn.masked_fill(at::isnan(drawn.detach()), -std::numeric_limits<double>::infinity());
+  const at::Tensor place = at::sigmoid((hidden * v_p.to(type).unsqueeze(1)).sum(-1));
   const auto& lengths = input.call.key_lengths;
   if (!lengths) return place * input.k.size(2);
   return place * lengths->to(type).clamp(0, input.k.size(2)).view({-1, 1, 1});
