@@ -131,7 +131,7 @@ TEST(AttendHostile, BlocksLargerThanAnyLengthAreOne) {
 TEST(AttendHostile, NumbersBeyondFloat32AreRefused) {
   AttendOptions options;
   options.scale = 1e39;
-  expect_refused("the scale must be finite", options);
+  expect_refused("the scale must be finite; found 1e+39.", options);
   options = {};
   options.similarity = Cosine{1e39};
   expect_refused("the scale of a cosine must be finite", options);

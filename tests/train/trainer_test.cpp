@@ -18,7 +18,11 @@ namespace {
 
 TEST_F(TrainerTest, LearnsAndKeepsTheBest) {
   std::vector<int64_t> steps;
-  on_step_ = [&](const StepReport& report) { steps.push_back(report.step); };
+  double left = 0.0;
+  on_step_ = [&](const StepReport& report) {
+    steps.push_back(report.step);
+    left = report.seconds_left;
+  };
   const TrainResult result = train("run", {{"epochs", 20}, {"lr", 0.01}, {"keep_checkpoints", 1}});
   EXPECT_EQ(result.step, 80);
   EXPECT_EQ(result.epochs, 20);
@@ -27,6 +31,8 @@ TEST_F(TrainerTest, LearnsAndKeepsTheBest) {
   EXPECT_GT(result.seconds, 0.0);
   EXPECT_EQ(result.last, "checkpoint-80");
   EXPECT_EQ(steps.size(), 80u);
+  EXPECT_GT(left, 0.0);  // The last validation is still to come.
+  EXPECT_LT(left, result.seconds / 20);
   EXPECT_LE(checkpoint_names(root_ / "run").size(), 2u);
   double best = -1.0;
   std::string best_name;
