@@ -29,9 +29,11 @@ at::Tensor t5_buckets(const at::Tensor& distances, int64_t num_buckets, const T5
                       "Give more buckets, or a larger max_distance.");
   }
   const at::Tensor reach = buckets.bidirectional ? distances.abs() : -distances.clamp_max(0);
-  // Each step in float32, in this order: another would move distances to the next bucket.
+  // Each step rounded to float32, in this order: another would move distances to the next bucket. So would a
+  // logarithm in float32, whose last digit is another on each machine.
   const double octaves = std::log(static_cast<double>(buckets.max_distance) / static_cast<double>(exact));
-  const at::Tensor steps = (reach.to(at::kFloat) / exact).log() / octaves * (side - exact);
+  const at::Tensor ratio = reach.to(at::kFloat) / exact;
+  const at::Tensor steps = ratio.to(at::kDouble).log().to(at::kFloat) / octaves * (side - exact);
   // Where they are used they are not negative.
   const at::Tensor far = (steps.clamp(0, side).to(at::kLong) + exact).clamp_max(side - 1);
   const at::Tensor bucket = at::where(reach < exact, reach, far);

@@ -369,7 +369,7 @@ TEST(AttendNormalisers, RefuseWhatDoesNotFit) {
   expect_refusal(Sigmoid{}, true, "lse needs a softmax, with or without sink; found sigmoid");
   expect_refusal(Sparsemax{}, true, "found sparsemax");
   expect_refusal(Entmax{}, true, "found entmax15");
-  expect_refusal(Entmax{1.0}, false, "the alpha of entmax must be above 1 and at most 2; found 1.0");
+  expect_refusal(Entmax{1.0}, false, "the alpha of entmax must be above 1 and at most 2; found 1.");
   expect_refusal(Entmax{2.5}, false, "above 1 and at most 2; found 2.5");
   expect_refusal(Entmax{at::ones({3})}, false,
                  "the alpha of entmax must be one number, or one for each head");
