@@ -59,29 +59,66 @@ class HeadValues {
   int64_t batch_ = -1, head_ = -1;
 };
 
+// The points of one query of a head after the other. Those of the next are found ahead, while the processor
+// waits for the rows of values of this one.
+class PointsAhead {
+ public:
+  template <class Args>
+  explicit PointsAhead(const Args& args)
+      : kernels_(deformable_kernels(args.type)),
+        locations_(args.locations),
+        weights_(args.weights),
+        points_{Points(args.n, args.levels), Points(args.n, args.levels)} {}
+
+  void start(int64_t batch, int64_t head, int64_t begin, int64_t end) {
+    batch_ = batch, head_ = head, next_ = begin, end_ = end;
+    find_next();
+  }
+  const Points& take() {
+    const Points& points = points_[(next_ - 1) % 2];
+    find_next();
+    return points;
+  }
+
+ private:
+  void find_next() {
+    if (next_ < end_) {
+      points_[next_ % 2].move(kernels_, floats_at(locations_, batch_, head_, next_),
+                              floats_at(weights_, batch_, head_, next_));
+    }
+    ++next_;
+  }
+
+  DeformableKernels kernels_;
+  Operand locations_, weights_;
+  Points points_[2];
+  int64_t batch_ = 0, head_ = 0, next_ = 0, end_ = 0;
+};
+
 // Results of some queries of one head.
 class HeadSum {
  public:
   explicit HeadSum(const DeformableForwardArgs& args)
       : args_(args),
         kernels_(deformable_kernels(args.type)),
-        points_(args.n, args.levels),
+        points_(args),
         values_(args.n, args.levels, args.type, args.v) {}
 
   void run(int64_t batch, int64_t head, int64_t begin, int64_t end) {
     const ValueRows values = values_.load(batch, head);
+    points_.start(batch, head, begin, end);
     for (int64_t i = begin; i < end; ++i) {
-      points_.move(kernels_, floats_at(args_.locations, batch, head, i),
-                   floats_at(args_.weights, batch, head, i));
-      kernels_.gather(points_.corners(), points_.maps().points, values,
-                      row_at(args_.out, bytes_of(args_.type), batch, head, i));
+      const Points& points = points_.take();
+      const auto gather = points.beyond() ? kernels_.gather_beyond : kernels_.gather;
+      gather(points.corners(), points.maps().points, values,
+             row_at(args_.out, bytes_of(args_.type), batch, head, i));
     }
   }
 
  private:
   const DeformableForwardArgs& args_;
   DeformableKernels kernels_;
-  Points points_;
+  PointsAhead points_;
   HeadValues values_;
 };
 
@@ -91,22 +128,18 @@ class HeadGradient {
   explicit HeadGradient(const DeformableBackwardArgs& args)
       : args_(args),
         kernels_(deformable_kernels(args.type)),
-        points_(args.n, args.levels),
+        points_(args),
         values_(args.n, args.levels, args.type, args.v),
-        floats_(points_.maps().points, 5),
-        grad_locations_(points_.maps().points, 2),
+        floats_(all_points(args.n, args.levels), 5),
+        grad_locations_(all_points(args.n, args.levels), 2),
         grad_out_(args.n.dim),
         grad_v_(args.n.values * args.n.dim) {}
 
   void run(int64_t batch, int64_t head) {
     const ValueRows values = values_.load(batch, head);
     std::fill_n(grad_v_.get(), args_.n.values * args_.n.dim, 0.0f);
-    for (int64_t i = 0; i < args_.n.queries; ++i) {
-      add_query(values, batch, head, i);
-      std::copy_n(floats_[0], points_.maps().points, floats_at(args_.grad_weights, batch, head, i));
-      std::copy_n(grad_locations_[0], 2 * points_.maps().points,
-                  floats_at(args_.grad_locations, batch, head, i));
-    }
+    points_.start(batch, head, 0, args_.n.queries);
+    for (int64_t i = 0; i < args_.n.queries; ++i) add_query(values, batch, head, i);
     for (int64_t j = 0; j < args_.n.values; ++j) {
       kernels_.narrow(grad_v_.get() + j * args_.n.dim, args_.n.dim,
                       row_at(args_.grad_v, bytes_of(args_.type), batch, head, j));
@@ -115,19 +148,21 @@ class HeadGradient {
 
  private:
   void add_query(const ValueRows& values, int64_t batch, int64_t head, int64_t i) {
-    points_.move(kernels_, floats_at(args_.locations, batch, head, i),
-                 floats_at(args_.weights, batch, head, i));
+    const Points& points = points_.take();
+    const int64_t count = points.maps().points;
     kernels_.widen(row_at(args_.grad_out, bytes_of(args_.type), batch, head, i), args_.n.dim,
                    grad_out_.get());
     float* const dot[4] = {floats_[1], floats_[2], floats_[3], floats_[4]};
-    kernels_.scatter(points_.corners(), points_.maps().points, values, grad_out_.get(), grad_v_.get(), dot);
-    kernels_.slopes(points_.maps(), points_.corners(),
-                    {points_.weights(), {dot[0], dot[1], dot[2], dot[3]}, floats_[0], grad_locations_[0]});
+    kernels_.scatter(points.corners(), count, values, grad_out_.get(), grad_v_.get(), dot);
+    kernels_.slopes(points.maps(), points.corners(),
+                    {points.weights(), {dot[0], dot[1], dot[2], dot[3]}, floats_[0], grad_locations_[0]});
+    std::copy_n(floats_[0], count, floats_at(args_.grad_weights, batch, head, i));
+    std::copy_n(grad_locations_[0], 2 * count, floats_at(args_.grad_locations, batch, head, i));
   }
 
   const DeformableBackwardArgs& args_;
   DeformableKernels kernels_;
-  Points points_;
+  PointsAhead points_;
   HeadValues values_;
   PointArrays<float> floats_, grad_locations_;
   Buffer<float> grad_out_, grad_v_;

@@ -21,6 +21,7 @@ class PointArrays {
     std::fill_n(data_.get(), count * stride_, T{});
   }
   T* operator[](int64_t i) const { return data_.get() + i * stride_; }
+  int64_t stride() const { return stride_; }
 
  private:
   int64_t stride_;
@@ -40,6 +41,9 @@ class Points {
                  floats_[2],
                  floats_[3],
                  {floats_[4], floats_[5], floats_[6], floats_[7]}} {
+    std::fill_n(floats_[0], floats_.stride(), 1.0f);
+    std::fill_n(floats_[1], floats_.stride(), 1.0f);
+    std::fill_n(ints_[1], ints_.stride(), 1);
     for (int64_t p = 0; p < maps_.points; ++p) {
       const MapLevel& level = levels[p / n.points];
       floats_[0][p] = static_cast<float>(level.columns);
@@ -49,15 +53,22 @@ class Points {
     }
   }
 
+  /// Rows in whole vectors are read where they lie: `locations` and `weights` must outlive their use.
   void move(const DeformableKernels& kernels, const float* locations, const float* weights) {
-    std::copy_n(locations, 2 * maps_.points, locations_[0]);
-    std::copy_n(weights, maps_.points, this->weights());
-    kernels.corners(maps_, locations_[0], this->weights(), corners_);
+    if (maps_.points % 16 != 0) {
+      std::copy_n(locations, 2 * maps_.points, locations_[0]);
+      std::copy_n(weights, maps_.points, floats_[8]);
+      locations = locations_[0], weights = floats_[8];
+    }
+    weights_ = weights;
+    beyond_ = kernels.corners(maps_, locations, weights, corners_);
   }
 
   const PointMaps& maps() const { return maps_; }
   const Corners& corners() const { return corners_; }
-  float* weights() const { return floats_[8]; }
+  /// Some lie wholly beyond their map.
+  bool beyond() const { return beyond_; }
+  const float* weights() const { return weights_; }
 
  private:
   PointArrays<float> floats_;
@@ -65,6 +76,8 @@ class Points {
   PointArrays<float> locations_;  // x and y by turns, so two arrays behind each other
   PointMaps maps_;
   Corners corners_;
+  const float* weights_ = nullptr;
+  bool beyond_ = false;
 };
 
 }  // namespace fovea::kernels

@@ -8,7 +8,8 @@
 
 namespace fovea::kernels {
 
-/// The map of each of a query's points, as floats for vectors; arrays end at a multiple of 16.
+/// The map of each of a query's points, as floats for vectors; arrays end at a multiple of 16, behind the
+/// points in maps of one place.
 struct PointMaps {
   int64_t points;
   const float *columns, *rows;
@@ -17,11 +18,12 @@ struct PointMaps {
 
 /// Around each point: upper left, upper right, lower left, lower right.
 struct Corners {
-  /// -1, and 0 beyond the map, where the place is 0.
+  /// -1, and 0 beyond the map, where `place` is the nearest within.
   int32_t *inside[4], *place[4];
   /// From the upper left place, 0 ... 1.
   float *x, *y;
-  /// Part of each corner in the result, the point's weight included.
+  /// Part of each corner in the result, the point's weight included; 0 beyond the map, if another corner is
+  /// within.
   float* share[4];
 };
 
@@ -39,10 +41,11 @@ struct PointSlopes {
 };
 
 struct DeformableKernels {
-  /// locations: (x, y) of each point.
-  void (*corners)(const PointMaps&, const float* locations, const float* weights, const Corners&);
-  /// out (dim) = sum of share * value.
+  /// locations: (x, y) of each point. Whether a point lies wholly beyond its map.
+  bool (*corners)(const PointMaps&, const float* locations, const float* weights, const Corners&);
+  /// out (dim) = sum of share * value; the second where points lie wholly beyond.
   void (*gather)(const Corners&, int64_t points, const ValueRows&, void* out);
+  void (*gather_beyond)(const Corners&, int64_t points, const ValueRows&, void* out);
   /// grad_v (places x dim, float32) += share * grad_out (dim, float32); dot = grad_out . value, 0 beyond.
   void (*scatter)(const Corners&, int64_t points, const ValueRows&, const float* grad_out, float* grad_v,
                   float* const* dot);

@@ -25,7 +25,14 @@ INLINE NI split(NF x, NF size, NF& beyond) {
   return whole;
 }
 
-KERNEL void find_corners(const PointMaps& maps, const float* locations, const float* weights, const Corners& c) {
+// The nearest place on an axis.
+INLINE NI within(NI x, NI size) {
+  x &= x > 0;
+  return x < size ? x : size - 1;
+}
+
+KERNEL bool find_corners(const PointMaps& maps, const float* locations, const float* weights, const Corners& c) {
+  NI beyond = {};
   for (int64_t p = 0; p < maps.points; p += FOVEA_LANES) {
     NF fx, fy;
     const NF first = load_number(locations + 2 * p), second = load_number(locations + 2 * p + FOVEA_LANES),
@@ -38,24 +45,27 @@ KERNEL void find_corners(const PointMaps& maps, const float* locations, const fl
              at_top = (top >= 0) & (top < height), at_bottom = (top >= -1) & (top < height - 1);
     const NF weight = load_number(weights + p), upper = weight * (1.0f - fy), lower = weight * fy;
     const NI inside[4] = {at_top & at_left, at_top & at_right, at_bottom & at_left, at_bottom & at_right};
-    const NI place = load_ints(maps.first + p) + top * width + left, step[4] = {NI{}, NI{} + 1, width, width + 1};
+    const NI none = ~(inside[0] | inside[1] | inside[2] | inside[3]);
+    beyond |= none;
+    const NI above = load_ints(maps.first + p) + within(top, height) * width + within(left, width),
+             below = above + (width & at_top & at_bottom), right = at_left & at_right & 1;
+    const NI place[4] = {above, above + right, below, below + right};
+    const NF share[4] = {upper * (1.0f - fx), upper * fx, lower * (1.0f - fx), lower * fx};
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
       store_ints(c.inside[i] + p, inside[i]);
-      store_ints(c.place[i] + p, (place + step[i]) & inside[i]);
+      store_ints(c.place[i] + p, place[i]);
+      store_number(c.share[i] + p, (NF)((NI)share[i] & (inside[i] | none)));
     }
-    store_number(c.share[0] + p, upper * (1.0f - fx));
-    store_number(c.share[1] + p, upper * fx);
-    store_number(c.share[2] + p, lower * (1.0f - fx));
-    store_number(c.share[3] + p, lower * fx);
     store_number(c.x + p, fx);
     store_number(c.y + p, fy);
   }
+  return any(beyond);
 }
 
-// Vectors of the result from d on. A sum for each corner: additions to one would wait for each other. Beyond the map
-// the first value stands for none and is masked: where maps are small, branches would be guessed wrong.
-template <class T, int Vectors>
+// Vectors of the result from d on. A sum for each corner: additions to one would wait for each other. Values are masked
+// only where a point lies wholly beyond its map, and none of its own corners can stand for those there.
+template <class T, int Vectors, bool kBeyond>
 INLINE void gather_vectors(const Corners& c, int64_t points, const ValueRows& v, int64_t d, T* out) {
   NF sums[4][Vectors] = {};
   const T* values = static_cast<const T*>(v.data) + d;
@@ -65,7 +75,9 @@ INLINE void gather_vectors(const Corners& c, int64_t points, const ValueRows& v,
       const T* row = values + c.place[i][p] * v.stride;
 #pragma GCC unroll 2
       for (int u = 0; u < Vectors; ++u) {
-        sums[i][u] += c.share[i][p] * (NF)((NI)load_number(row + u * FOVEA_LANES) & c.inside[i][p]);
+        NF value = load_number(row + u * FOVEA_LANES);
+        if constexpr (kBeyond) value = (NF)((NI)value & c.inside[i][p]);
+        sums[i][u] += c.share[i][p] * value;
       }
     }
   }
@@ -75,12 +87,12 @@ INLINE void gather_vectors(const Corners& c, int64_t points, const ValueRows& v,
   }
 }
 
-template <class T>
+template <class T, bool kBeyond>
 KERNEL void gather(const Corners& c, int64_t points, const ValueRows& v, void* to) {
   T* out = static_cast<T*>(to);
   int64_t d = 0;
-  for (; d + 2 * FOVEA_LANES <= v.dim; d += 2 * FOVEA_LANES) gather_vectors<T, 2>(c, points, v, d, out);
-  for (; d + FOVEA_LANES <= v.dim; d += FOVEA_LANES) gather_vectors<T, 1>(c, points, v, d, out);
+  for (; d + 2 * FOVEA_LANES <= v.dim; d += 2 * FOVEA_LANES) gather_vectors<T, 2, kBeyond>(c, points, v, d, out);
+  for (; d + FOVEA_LANES <= v.dim; d += FOVEA_LANES) gather_vectors<T, 1, kBeyond>(c, points, v, d, out);
   for (; d < v.dim; ++d) {
     float sum = 0.0f;
     for (int64_t p = 0; p < points; ++p) {
@@ -93,33 +105,51 @@ KERNEL void gather(const Corners& c, int64_t points, const ValueRows& v, void* t
   }
 }
 
-template <class T>
-KERNEL void scatter(const Corners& c, int64_t points, const ValueRows& v, const float* grad_out, float* grad_v,
-                    float* const* dot) {
-  const int64_t whole = v.dim / FOVEA_LANES * FOVEA_LANES;
+// Numbers from d on, as many vectors of them.
+template <class T, int Vectors>
+INLINE void scatter_vectors(const Corners& c, int64_t points, const ValueRows& v, const float* grad_out, float* grad_v,
+                            int64_t d, float* const* dot) {
+  const T* values = static_cast<const T*>(v.data) + d;
+  NF g[Vectors];
+  for (int u = 0; u < Vectors; ++u) g[u] = load_number(grad_out + d + u * FOVEA_LANES);
   for (int64_t p = 0; p < points; ++p) {
     NF products[4] = {};
-    float rest[4] = {}, sums[4];
+    float sums[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
       if (!c.inside[i][p]) continue;
-      const int64_t place = c.place[i][p];
-      const T* row = static_cast<const T*>(v.data) + place * v.stride;
-      float* grad = grad_v + place * v.dim;
-      const float share = c.share[i][p];
-      for (int64_t d = 0; d < whole; d += FOVEA_LANES) {
-        const NF g = load_number(grad_out + d);
-        products[i] += g * load_number(row + d);
-        store_number(grad + d, load_number(grad + d) + share * g);
-      }
-      for (int64_t d = whole; d < v.dim; ++d) {
-        rest[i] += grad_out[d] * static_cast<float>(row[d]);
-        grad[d] += share * grad_out[d];
+      const T* row = values + c.place[i][p] * v.stride;
+      float* grad = grad_v + c.place[i][p] * v.dim + d;
+#pragma GCC unroll 2
+      for (int u = 0; u < Vectors; ++u) {
+        products[i] += g[u] * load_number(row + u * FOVEA_LANES);
+        store_number(grad + u * FOVEA_LANES, load_number(grad + u * FOVEA_LANES) + c.share[i][p] * g[u]);
       }
     }
     store_sums(products[0], products[1], products[2], products[3], sums);
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) dot[i][p] = sums[i] + rest[i];
+    for (int i = 0; i < 4; ++i) dot[i][p] += sums[i];
+  }
+}
+
+template <class T>
+KERNEL void scatter(const Corners& c, int64_t points, const ValueRows& v, const float* grad_out, float* grad_v,
+                    float* const* dot) {
+  for (int i = 0; i < 4; ++i) std::fill_n(dot[i], points, 0.0f);
+  int64_t d = 0;
+  for (; d + 2 * FOVEA_LANES <= v.dim; d += 2 * FOVEA_LANES) {
+    scatter_vectors<T, 2>(c, points, v, grad_out, grad_v, d, dot);
+  }
+  for (; d + FOVEA_LANES <= v.dim; d += FOVEA_LANES) scatter_vectors<T, 1>(c, points, v, grad_out, grad_v, d, dot);
+  for (; d < v.dim; ++d) {
+    for (int64_t p = 0; p < points; ++p) {
+      for (int i = 0; i < 4; ++i) {
+        if (!c.inside[i][p]) continue;
+        const int64_t place = c.place[i][p];
+        dot[i][p] += grad_out[d] * static_cast<float>(static_cast<const T*>(v.data)[place * v.stride + d]);
+        grad_v[place * v.dim + d] += c.share[i][p] * grad_out[d];
+      }
+    }
   }
 }
 
@@ -154,7 +184,7 @@ KERNEL void narrow(const float* from, int64_t count, void* to) {
 
 template <class T>
 DeformableKernels kernels_of() {
-  return {find_corners, gather<T>, scatter<T>, find_slopes, widen<T>, narrow<T>};
+  return {find_corners, gather<T, false>, gather<T, true>, scatter<T>, find_slopes, widen<T>, narrow<T>};
 }
 
 static DeformableKernels kernels(Type type) {

@@ -16,6 +16,17 @@ INLINE NF load_number(const c10::Half* p) {
 #endif
 }
 
+// Of lanes that are 0 or -1.
+INLINE bool any(NI lanes) {
+#if FOVEA_LANES == 16
+  return _mm512_movepi32_mask((__m512i)lanes) != 0;
+#elif FOVEA_LANES == 8
+  return _mm256_movemask_ps((__m256)lanes) != 0;
+#else
+  return _mm_movemask_ps((__m128)lanes) != 0;
+#endif
+}
+
 // The bits of the nearest bfloat16, ties to even, in the upper half of each lane, which is a float again; NaN stays NaN.
 INLINE NI bf16_bits(NF x) {
   const NI bits = (NI)x;

@@ -18,12 +18,6 @@ INLINE Words load_words(const T* p, int64_t n) {
   }
 }
 
-INLINE bool any(NI lanes) {
-  int32_t found = 0;
-  for (int i = 0; i < FOVEA_LANES; ++i) found |= lanes[i];
-  return found != 0;
-}
-
 INLINE NI not_finite(NI bits) { return (bits & 0x7f800000) == 0x7f800000; }
 
 KERNEL bool all_finite(const Rows<float>& rows) {
