@@ -59,6 +59,7 @@ KERNEL void transposed(const Rows<T>& rows, int64_t width, C* out) {
 #pragma GCC unroll 16
       for (int64_t i = 0; i < FOVEA_LANES; ++i) {
         const T* from = rows.data + (j + i) * rows.stride + w * pair;
+        __builtin_prefetch(from + FOVEA_LANES * rows.stride);
         block[i] = j + i < rows.count ? load_words<T, C>(from, rows.dim - w * pair) : Words{};
       }
       turn(block);

@@ -3,35 +3,23 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/isfinite.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/maximum.h>
 #include <ATen/ops/relu.h>
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <string>
 #include <utility>
 
 #include "fovea/core/error.h"
 #include "fovea/nn/attention/random_features.h"
+#include "fovea/ops/exponential_features.h"
 
 namespace fovea::nn {
 namespace {
 
 // Of the authors' code: weights of the ReLU kernel would all be 0 where no feature is above 0.
 constexpr double kLeastRelu = 1e-3;
-
-// The largest finite number of each head of h (B, H, M, R), 0 where there is none: (B, H, 1, 1).
-at::Tensor largest_finite(const at::Tensor& h) {
-  constexpr double kNone = -std::numeric_limits<double>::infinity();
-  if (h.size(2) == 0) return h.new_zeros({h.size(0), h.size(1), 1, 1});
-  const auto finite = [](const at::Tensor& t, double other) {
-    return t.masked_fill(at::isfinite(t).bitwise_not(), other);
-  };
-  return finite(finite(h.amax(-1, true), kNone).amax(2, true), 0.0);
-}
 
 }  // namespace
 
@@ -65,27 +53,26 @@ int64_t PerformerAttention::features(int64_t d) const {
   return options_.features.value_or(std::max<int64_t>(static_cast<int64_t>(size * std::log(size)), 1));
 }
 
-at::Tensor PerformerAttention::projected(const at::Tensor& x) const {
-  const double scale = std::pow(static_cast<double>(x.size(3)), -0.25);
-  return at::matmul(x, (projection_matrix.to(x.scalar_type()) * scale).t());
+double PerformerAttention::scale(const at::Tensor& x) {
+  return std::pow(static_cast<double>(x.size(3)), -0.25);
+}
+
+at::Tensor PerformerAttention::relu_features(const at::Tensor& x) const {
+  return at::relu(at::matmul(x, (projection_matrix.to(x.scalar_type()) * scale(x)).t())) + kLeastRelu;
 }
 
 // What is the same for all features of a query, its norm too, its sum of weights takes out again.
 at::Tensor PerformerAttention::query_features(const at::Tensor& q) const {
-  at::Tensor h = projected(q);
-  if (options_.kernel == FeatureKernel::relu) return at::relu(h) + kLeastRelu;
-  return h.sub_(h.detach().amax(-1, true)).exp_();
+  if (options_.kernel == FeatureKernel::relu) return relu_features(q);
+  return query_exponentials(q, projection_matrix.to(q.scalar_type()), scale(q));
 }
 
 KeyFeatures PerformerAttention::key_features(const at::Tensor& k, const at::Tensor& hidden,
                                              const at::Tensor& log_scale) const {
-  at::Tensor h = projected(k);
-  if (options_.kernel == FeatureKernel::relu) return {at::relu(h) + kLeastRelu, {}};
-  h.sub_(k.square().sum(-1, true) * (0.5 / std::sqrt(static_cast<double>(k.size(3)))));
-  if (hidden.defined()) h.masked_fill_(hidden, -std::numeric_limits<double>::infinity());
-  at::Tensor largest = largest_finite(h.detach());
-  if (log_scale.defined()) largest = at::maximum(largest, log_scale);
-  return {h.sub_(largest).exp_(), largest};
+  if (options_.kernel == FeatureKernel::relu) return {relu_features(k), {}};
+  const KeyExponentials keys =
+      key_exponentials(k, projection_matrix.to(k.scalar_type()), scale(k), hidden, log_scale);
+  return {keys.features, keys.largest};
 }
 
 AttentionEntry performer_attention() {

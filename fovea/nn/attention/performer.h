@@ -60,8 +60,9 @@ class PerformerAttention : public KernelMapAttention {
   int64_t feature_products(int64_t d) const override { return features(d) * d; }
 
  private:
-  /// w_r . x / D^(1/4)
-  at::Tensor projected(const at::Tensor& x) const;
+  /// D^(-1/4)
+  static double scale(const at::Tensor& x);
+  at::Tensor relu_features(const at::Tensor& x) const;
 
   PerformerOptions options_;
 };
