@@ -62,6 +62,11 @@ class LinearHead {
   }
 
  private:
+  struct Sums {
+    float* data;
+    int64_t stride;
+  };
+
   Rows<float> value_rows(int64_t first, int64_t count) const {
     return values_.of(rows_at(args_.v, batch_, kv_head_, first, count, n_.value_dim));
   }
@@ -87,21 +92,39 @@ class LinearHead {
   void attend(const LinearChunk& chunk, int64_t head) const {
     const Rows<float> q = rows_at(args_.q, batch_, head, chunk.query, chunk.queries, n_.features);
     const auto rows = static_cast<int32_t>(chunk.queries);
-    if (chunk.keys > 0) {
-      sum_values({q.data, q.stride, {turned_.get(), chunk.width(), n_.features, chunk.width()}, rows},
-                 pairs_.get(), chunk.width());
-      chunk.hide(pairs_.get());
-    }
+    if (chunk.keys > 0) multiply_pairs(chunk, q);
     const Factors factors = divide(chunk, head, q);
+    float* const out = row_of<float>(args_.out, batch_, head, chunk.query);
+    const bool whole = n_.value_dim == values_.width();
+    const Sums to = whole ? Sums{out, args_.out.row} : Sums{out_.get(), values_.width()};
     const Rows<float> before{sums_.get(), values_.width(), n_.features, values_.width()};
-    sum_values({q.data, q.stride, before, rows, chunk.keys > 0 ? Factors{} : factors}, out_.get(),
-               values_.width());
-    if (chunk.keys > 0) {
-      sum_values({pairs_.get(), chunk.width(), value_rows(chunk.key, chunk.keys), rows, factors, true},
-                 out_.get(), values_.width());
-    }
-    store_rows<float>({out_.get(), values_.width(), chunk.queries, n_.value_dim},
-                      row_of<float>(args_.out, batch_, head, chunk.query), args_.out.row, {});
+    sum_values({q.data, q.stride, before, rows, chunk.keys > 0 ? Factors{} : factors}, to.data, to.stride);
+    if (chunk.keys > 0) add_pairs(chunk, factors, to);
+    if (!whole) store_rows<float>({to.data, to.stride, chunk.queries, n_.value_dim}, out, args_.out.row, {});
+  }
+
+  // Pairs and their sums, without the keys that no query of a part sees.
+  void multiply_pairs(const LinearChunk& chunk, const Rows<float>& q) const {
+    chunk.in_parts([&](int64_t first, int64_t count, int64_t seen) {
+      sum_values({q.data + first * q.stride,
+                  q.stride,
+                  {turned_.get(), chunk.width(), n_.features, round_up(seen, 16)},
+                  static_cast<int32_t>(count)},
+                 pairs_.get() + first * chunk.width(), chunk.width());
+    });
+    chunk.hide(pairs_.get());
+  }
+  void add_pairs(const LinearChunk& chunk, const Factors& factors, const Sums& to) const {
+    const Rows<float> values = value_rows(chunk.key, chunk.keys);
+    chunk.in_parts([&](int64_t first, int64_t count, int64_t seen) {
+      sum_values({pairs_.get() + first * chunk.width(),
+                  chunk.width(),
+                  {values.data, values.stride, seen, values.dim},
+                  static_cast<int32_t>(count),
+                  {.all = factors.all, .by_row = factors.by_row ? factors.by_row + first : nullptr},
+                  true},
+                 to.data + first * to.stride, to.stride);
+    });
   }
 
   Factors divide(const LinearChunk& chunk, int64_t head, const Rows<float>& q) const {

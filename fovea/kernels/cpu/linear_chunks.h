@@ -21,6 +21,17 @@ struct LinearChunk {
 
   int64_t width() const { return round_up(keys, 16); }
 
+  /// Calls visit(first, count, seen): those queries see the first `seen` keys at most, in the first half
+  /// fewer.
+  template <class Visit>
+  void in_parts(const Visit& visit) const {
+    constexpr int64_t kPart = kLinearChunk / 2;
+    for (int64_t first = 0; first < queries; first += kPart) {
+      const int64_t count = std::min(kPart, queries - first);
+      visit(first, count, std::clamp<int64_t>(first + count + diagonal, 0, keys));
+    }
+  }
+
   /// 0 in the place of the pairs (queries, width()) that are not seen.
   void hide(float* pairs) const {
     for (int64_t p = 0; p < queries; ++p) {
