@@ -7,4 +7,7 @@ namespace fovea {
 /// >= 1.
 constexpr int64_t ceil_div(int64_t length, int64_t size) { return (length + size - 1) / size; }
 
+/// The next multiple of `step`: length itself where it is one.
+constexpr int64_t round_up(int64_t length, int64_t step) { return ceil_div(length, step) * step; }
+
 }  // namespace fovea

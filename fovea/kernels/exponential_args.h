@@ -14,7 +14,7 @@ struct ExponentialSizes {
   int64_t batch, heads, rows, dim, features;
 };
 
-struct RowExponentialArgs {
+struct QueryExponentialArgs {
   ExponentialSizes n;
   Operand x;
   /// w, (dim, features up to a multiple of 16), contiguous, 0 behind features.
@@ -23,7 +23,7 @@ struct RowExponentialArgs {
 };
 
 /// out_r = exp(w_r . x - max_s w_s . x). O(B H N R D) time, in one pass. Throws std::bad_alloc.
-void row_exponentials(const RowExponentialArgs& args);
+void query_exponentials(const QueryExponentialArgs& args);
 
 struct FeaturePowerArgs {
   ExponentialSizes n;
@@ -35,7 +35,7 @@ struct FeaturePowerArgs {
   float* largest;
 };
 
-/// out = h. Otherwise as row_exponentials().
+/// out = h. Otherwise as query_exponentials().
 void feature_powers(const FeaturePowerArgs& args);
 
 /// powers = exp(powers - by), `by` (B, H) contiguous.
@@ -51,7 +51,7 @@ struct ExponentialGradientArgs {
 };
 
 /// Of features = exp(h - c) for c that have no gradient: grad_x = sum_r (grad_r features_r) (w_r - 2 norm x).
-/// Otherwise as row_exponentials().
+/// Otherwise as query_exponentials().
 void exponential_gradients(const ExponentialGradientArgs& args);
 
 }  // namespace fovea::kernels

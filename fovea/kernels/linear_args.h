@@ -10,9 +10,14 @@ struct LinearSizes {
   int64_t batch, heads, kv_heads, queries, keys, features, value_dim, shift;
 };
 
+/// What stands in the place of q_i and k_j: they themselves, or elu(x) + 1 of each number, see
+/// elu_features().
+enum class LinearFeatures { given, elu };
+
 struct LinearForwardArgs {
   LinearSizes n;
-  /// Features of queries and keys, and values; float32.
+  LinearFeatures features;
+  /// Queries, keys and values; float32.
   Operand q, k, v;
   Output out;
   /// 1 / sum_j a_ij, 0 where there is nothing to divide: (B, H, N) contiguous. Null: nothing is divided.
@@ -29,6 +34,7 @@ void linear_forward(const LinearForwardArgs& args);
 
 struct LinearBackwardArgs {
   LinearSizes n;
+  LinearFeatures features;
   Operand q, k, v, out, grad_out;
   /// As linear_forward() made them; null where it divided nothing.
   const float* reciprocals;

@@ -83,15 +83,15 @@ FOVEA_OP F min(F a, F b) MAKE(F, NF, AS_F(a) < AS_F(b) ? AS_F(a) : AS_F(b))
 FOVEA_OP F to_float(I a) MAKE(F, NF, __builtin_convertvector(AS_I(a), NF))
 
 // e^a; 0 below -87.33 (no denormals), infinity above 88.37; relative error below 2e-7; NaN stays NaN. Cody-Waite
-// reduction, polynomial of degree 6.
+// reduction, polynomial of degree 6. Beyond both ends anything is computed, and not used.
 FOVEA_OP F exp(F a) {
-  const NF given = AS_F(a), low = NF{} - 87.33f, high = NF{} + 88.37f;
-  NF v = given < low ? low : given;
-  v = v > high ? high : v;
-  const NF magic = NF{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
-  const NF shifted = v * 1.44269504f + magic;
+  const NF given = AS_F(a);
+  // 1.5 * 2^23: adding it rounds to the nearest integer, which then stands in the lowest bits; with it the 127 of a
+  // float's exponent.
+  const NF magic = NF{} + (12582912.0f + 127.0f);
+  const NF shifted = given * 1.44269504f + magic;
   const NF n = shifted - magic;
-  NF r = v - n * 0.693359375f;
+  NF r = given - n * 0.693359375f;
   r = r + n * 2.12194440e-4f;
   NF p = r * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
@@ -99,12 +99,10 @@ FOVEA_OP F exp(F a) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  const NI power = (__builtin_convertvector(n, NI) + 127) << 23;
-  const NF scale = reinterpret_cast<const NF&>(power);
-  const NF infinity = NF{} + __builtin_inff();
-  NF value = p * scale;
-  value = given > high ? infinity : value;
-  value = given < low ? NF{} : value;
+  const NI power = reinterpret_cast<const NI&>(shifted) << 23;
+  NF value = p * reinterpret_cast<const NF&>(power);
+  value = given > NF{} + 88.37f ? NF{} + __builtin_inff() : value;
+  value = given < NF{} - 87.33f ? NF{} : value;
   MAKE(F, NF, value)
 }
 

@@ -17,7 +17,7 @@ struct Neighbour {
 
 Neighbour neighbour(const at::Tensor& x, int64_t size, int64_t side) {
   const at::Tensor below = at::floor(x.detach()), beyond = x - below, place = below + side;
-  return {place.clamp(0, size - 1), side == 1 ? beyond : 1 - beyond,
+  return {place.to(at::kLong).clamp(0, size - 1), side == 1 ? beyond : 1 - beyond,
           place.ge(0) & place.lt(static_cast<double>(size))};
 }
 
@@ -31,14 +31,18 @@ at::Tensor values_at(const at::Tensor& v, const at::Tensor& places) {
 // The sum over the points (B, H, N, P, 2) of one map.
 at::Tensor sample_map(const at::Tensor& v, const MapShape& map, const at::Tensor& locations,
                       const at::Tensor& weights) {
-  const at::Tensor x = locations.select(-1, 0) * static_cast<double>(map.columns) - 0.5,
-                   y = locations.select(-1, 1) * static_cast<double>(map.rows) - 0.5;
+  // Far beyond a map all is 0, and an infinity minus itself would be NaN.
+  const auto on_axis = [&](int64_t axis, int64_t size) {
+    const auto places = static_cast<double>(size);
+    return (locations.select(-1, axis) * places - 0.5).clamp(-2.0, places + 1.0);
+  };
+  const at::Tensor x = on_axis(0, map.columns), y = on_axis(1, map.rows);
   at::Tensor sum;
   for (const int64_t lower : {0, 1}) {
     const Neighbour row = neighbour(y, map.rows, lower);
     for (const int64_t right : {0, 1}) {
       const Neighbour column = neighbour(x, map.columns, right);
-      const at::Tensor place = (row.place * map.columns + column.place).to(at::kLong);
+      const at::Tensor place = row.place * map.columns + column.place;
       // What is not inside has no influence, NaN included.
       const at::Tensor beyond = ~(row.inside & column.inside).unsqueeze(-1);
       const at::Tensor share = (weights * row.share * column.share).unsqueeze(-1);

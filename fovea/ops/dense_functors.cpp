@@ -4,6 +4,8 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/zeros.h>
 
+#include "fovea/core/ceil_div.h"
+
 namespace fovea {
 namespace {
 
@@ -40,7 +42,7 @@ at::Tensor sum_shared(at::Tensor sums, const at::Tensor& learned) {
 // Kernels read and write past the last position.
 constexpr int64_t kRoom = 64;
 
-int64_t padded(int64_t queries) { return (queries + 15) / 16 * 16; }
+int64_t padded(int64_t queries) { return round_up(queries, 16); }
 
 }  // namespace
 

@@ -5,10 +5,10 @@ namespace fovea {
 
 /// Positive random features of rows x (B, H, N, D), as softmax's weights want them.
 ///   phi(x)_r = exp(w_r . s x - |s x|^2 / 2 - c)
-/// `directions` w (R, D) get no gradient; s is `scale`. c, without gradient, keeps exponentials from
-/// overflowing. Of x's type; on a CPU in float32 one kernel, in which features are 0 below e^-87.3. O(B H N R
-/// D) time, O(B H N R) memory. Source: Choromanski et al. 2021, Rethinking attention with Performers, 2.3,
-/// Lemma 1.
+/// `directions` w (R, D), of x's type; s is `scale`. c, without gradient, keeps exponentials from
+/// overflowing. On a CPU in float32 one kernel, in which features are 0 below e^-87.3, unless directions need
+/// a gradient. Throws c10::Error on shapes that do not fit. O(B H N R D) time, O(B H N R) memory. Source:
+/// Choromanski et al. 2021, Rethinking attention with Performers, 2.3, Lemma 1.
 
 /// c is the largest power of each row, and |s x|^2 / 2 with it: (B, H, N, R).
 at::Tensor query_exponentials(const at::Tensor& x, const at::Tensor& directions, double scale);

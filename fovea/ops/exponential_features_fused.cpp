@@ -24,7 +24,7 @@ kernels::ExponentialSizes sizes_of(const at::Tensor& x, const at::Tensor& direct
 
 // (rows, columns) with columns up to a multiple of 16, 0 there.
 at::Tensor in_whole_vectors(const at::Tensor& t) {
-  at::Tensor whole = at::zeros({t.size(0), 16 * ceil_div(t.size(1), 16)}, t.options());
+  at::Tensor whole = at::zeros({t.size(0), round_up(t.size(1), 16)}, t.options());
   whole.narrow(1, 0, t.size(1)).copy_(t);
   return whole;
 }
@@ -36,10 +36,10 @@ at::Tensor empty_features(const at::Tensor& x, const at::Tensor& directions) {
 at::Tensor run_queries(const at::Tensor& x, const at::Tensor& directions, double scale) {
   const at::Tensor rows = with_unit_stride(x), columns = in_whole_vectors((directions * scale).t()),
                    out = empty_features(x, directions);
-  kernels::row_exponentials({.n = sizes_of(x, directions),
-                             .x = operand(rows),
-                             .directions = columns.const_data_ptr<float>(),
-                             .out = output(out)});
+  kernels::query_exponentials({.n = sizes_of(x, directions),
+                               .x = operand(rows),
+                               .directions = columns.const_data_ptr<float>(),
+                               .out = output(out)});
   return out;
 }
 
@@ -132,8 +132,10 @@ bool learns(const at::Tensor& x) { return x.requires_grad() && at::GradMode::is_
 }  // namespace
 
 bool has_exponential_kernel(const at::Tensor& x, const at::Tensor& directions) {
-  return is_plain(x) && is_plain(directions) && x.scalar_type() == at::kFloat &&
-         !directions.requires_grad() && x.numel() > 0;
+  const auto fits = [](const at::Tensor& t, int64_t dim) {
+    return is_plain(t) && t.scalar_type() == at::kFloat && t.dim() == dim && t.numel() > 0;
+  };
+  return fits(x, 4) && fits(directions, 2) && directions.size(1) == x.size(3) && !directions.requires_grad();
 }
 
 at::Tensor query_exponentials_fused(const at::Tensor& x, const at::Tensor& directions, double scale) {

@@ -16,6 +16,7 @@
 #include "fovea/ops/attend_checks.h"
 #include "fovea/ops/choice.h"
 #include "fovea/ops/describe.h"
+#include "fovea/ops/elu_features.h"
 #include "fovea/ops/finite.h"
 #include "fovea/ops/hidden_keys.h"
 #include "fovea/ops/linear_attend_chunked.h"
@@ -93,7 +94,7 @@ at::Tensor spoilt_results(const SummedOperands& o) {
 
 at::Tensor results(const SummedOperands& o) {
   if (!o.before.defined() && !why_not_linear_fused(o.q, o.k, o.v, o.causal)) {
-    return linear_attend_fused(o.q, o.k, o.v, o.causal, o.normalised);
+    return linear_attend_fused(o.q, o.k, o.v, o.causal, o.normalised, kernels::LinearFeatures::given);
   }
   const at::Tensor sums = pair_sums(o);
   if (!o.normalised) return sums;
@@ -131,6 +132,22 @@ AttendChoice choice_of(const Refusal& not_fused, const Refusal& not_chunked) {
   choice.refusals.push_back("chunked: " + std::string(*not_chunked));
   choice.name = "composed";
   return choice;
+}
+
+// Why sums cannot do it.
+Refusal report(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+               const LinearAttendOptions& options) {
+  const Refusal refusal = why_no_sums(options);
+  if (reports_dispatch()) {
+    const Refusal not_fused = refusal ? refusal : why_not_linear_fused(q, k, v, options.causal);
+    report_choice("linear_attend", q, k, choice_of(not_fused, refusal));
+  }
+  return refusal;
+}
+
+// Keys whose features elu_features() makes 0.
+at::Tensor without_features(const at::Tensor& k, const at::Tensor& hidden) {
+  return hidden.defined() ? k.masked_fill(hidden, -std::numeric_limits<double>::infinity()) : k;
 }
 
 }  // namespace
@@ -174,13 +191,31 @@ LinearAttendResult linear_attend(const at::Tensor& phi_q, const at::Tensor& phi_
   check_linear_attend(phi_q, phi_k, v, options);
   // Autocast would round the sums to bfloat16.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const Refusal refusal = why_no_sums(options);
-  if (reports_dispatch()) {
-    const Refusal not_fused = refusal ? refusal : why_not_linear_fused(phi_q, phi_k, v, options.causal);
-    report_choice("linear_attend", phi_q, phi_k, choice_of(not_fused, refusal));
-  }
+  const Refusal refusal = report(phi_q, phi_k, v, options);
   return refusal ? linear_attend_composed(phi_q, phi_k, v, options)
                  : linear_attend_by_sums(phi_q, phi_k, v, options);
+}
+
+LinearAttendResult linear_attend_elu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                     const LinearAttendOptions& options) {
+  check_linear_attend(q, k, v, options);
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  const at::Tensor whole_q = widened(q), whole_k = widened(k), whole_v = widened(v);
+  const at::Tensor hidden = hidden_keys(options, k);
+  if (!why_no_sums(options) && !why_not_linear_fused(whole_q, whole_k, whole_v, options.causal)) {
+    const at::Tensor found =
+        linear_attend_fused(whole_q, without_features(whole_k, hidden), without_keys(whole_v, hidden),
+                            options.causal, options.normalised, kernels::LinearFeatures::elu);
+    if (all_finite(found)) {
+      report(whole_q, whole_k, whole_v, options);
+      return {found.to(v.scalar_type()), {}};
+    }
+  }
+  LinearAttendResult result =
+      linear_attend(elu_features(whole_q), elu_features(without_keys(whole_k, hidden)), whole_v, options);
+  result.out = result.out.to(v.scalar_type());
+  if (result.weights.defined()) result.weights = result.weights.to(v.scalar_type());
+  return result;
 }
 
 at::Tensor linear_attend_step(const at::Tensor& phi_q, const at::Tensor& phi_k, const at::Tensor& v,

@@ -40,10 +40,15 @@ struct LinearAttendResult {
 LinearAttendResult linear_attend(const at::Tensor& phi_q, const at::Tensor& phi_k, const at::Tensor& v,
                                  const LinearAttendOptions& options = {});
 
-/// The same in causal order for T more positions of a sequence whose sums so far are `state`, sum_j phi(k)_j
-/// [v_j, 1] or without the 1 where it is not normalised, (B, Hkv, R, Dv + 1 or Dv): they grow by these
-/// positions. An undefined state is that of no position. O(T R Dv) time of one head, whatever came before.
-/// Source: Katharopoulos et al. 2020, 3.4.
+/// The same of phi = elu_features(): linear_attend(elu_features(q), elu_features(k), v, options), which forms
+/// features of a chunk at a time where its kernel runs. q (B, H, N, D), k (B, Hkv, M, D), v (B, Hkv, M, Dv).
+LinearAttendResult linear_attend_elu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                     const LinearAttendOptions& options = {});
+
+/// linear_attend() in causal order for T more positions of a sequence whose sums so far are `state`, sum_j
+/// phi(k)_j [v_j, 1] or without the 1 where it is not normalised, (B, Hkv, R, Dv + 1 or Dv): they grow by
+/// these positions. An undefined state is that of no position. O(T R Dv) time of one head, whatever came
+/// before. Source: Katharopoulos et al. 2020, 3.4.
 at::Tensor linear_attend_step(const at::Tensor& phi_q, const at::Tensor& phi_k, const at::Tensor& v,
                               at::Tensor& state, bool normalised = true);
 

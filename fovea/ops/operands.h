@@ -12,4 +12,7 @@ at::Tensor widened(const at::Tensor& t);
 /// (B, Hkv, T, D) with each head once for every one of `heads` that shares it.
 at::Tensor with_heads(const at::Tensor& t, int64_t heads);
 
+/// Rows of t (B, H, T, D) by their numbers (B, H|1, C): (B, H, C, D).
+at::Tensor gathered_rows(const at::Tensor& t, const at::Tensor& numbers);
+
 }  // namespace fovea

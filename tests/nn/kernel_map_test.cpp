@@ -58,6 +58,8 @@ TEST(KernelMap, StepsAreChunksAreTheMatrix) {
     for (const int64_t stride : {1, 7, 90}) {
       LinearState state;
       std::vector<at::Tensor> parts;
+      const auto none = [](const at::Tensor& t) { return t.slice(2, 0, 0); };
+      EXPECT_EQ(steps.step(none(input.q), none(input.k), none(input.v), state).numel(), 0);
       for (int64_t begin = 0; begin < kLength; begin += stride) {
         const auto part = [&](const at::Tensor& t) { return t.slice(2, begin, begin + stride); };
         parts.push_back(steps.step(part(input.q), part(input.k), part(input.v), state));
@@ -270,7 +272,7 @@ TEST(KernelMap, RefusesWhatItCannot) {
   };
   refuses("efficient", "[efficient] it cannot run in causal order",
           [](auto& call) { call.causal = CausalAlignment::top_left; });
-  refuses("linear", "[linear] it takes no masks, as it has no scores of pairs", [](auto& call) {
+  refuses("linear", "[linear] it takes no masks; found a mask (", [](auto& call) {
     call.mask = at::ones({kLength, kLength}, at::kBool);
   });
   refuses("linear", "its mask must be of keys", [](auto& call) {
@@ -293,7 +295,8 @@ TEST(KernelMap, RefusesWhatItCannot) {
   no_plan("performer:features=-3", "features must be a whole number from 1");
   no_plan("performer:features=100000", "features must be at most 65536; found 100000");
   no_plan("performer:kernel=gelu", "kernel must be softmax or relu; found 'gelu'");
-  no_plan("efficient:causal=true", "the option 'causal' is unknown");
+  no_plan("efficient:causal=true", "[efficient] it cannot run in causal order; found causal=true");
+  no_plan("sparse_fixed:causal=true", "[sparse_fixed] it has no choice of causal order");
   LinearState state;
   const AttentionInput input = kernel_map_input();
   expect_error(ErrorKind::usage, {"[efficient] it cannot run in causal order"}, [&] {

@@ -7,6 +7,8 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -21,17 +23,21 @@ namespace {
 using test::same_bits;
 using Maps = std::vector<MapShape>;
 
+// Of v and of what is given as gradient in memory: as they are; (B, S, H, D), as projections leave them, with
+// a gap between rows; (B, H, D, S), where the numbers of a row stand apart.
+enum class Layout { dense, gaps, turned };
+
 struct DeformableCase {
   int64_t batch, heads, queries, points, dim;
   Maps maps;
   at::ScalarType type = at::kFloat;
-  /// v and what is given as gradient lie as (B, S, H, D), as projections leave them, with a gap between rows.
-  bool strided = false;
+  Layout layout = Layout::dense;
 
   std::string name() const {
     return "B " + std::to_string(batch) + ", H " + std::to_string(heads) + ", N " + std::to_string(queries) +
            ", L " + std::to_string(maps.size()) + ", P " + std::to_string(points) + ", D " +
-           std::to_string(dim) + ", " + at::toString(type) + (strided ? ", strided" : "");
+           std::to_string(dim) + ", " + at::toString(type) + ", layout " +
+           std::to_string(static_cast<int>(layout));
   }
 };
 
@@ -65,10 +71,10 @@ DeformableOperands operands_of(const DeformableCase& c) {
   int64_t places = 0;
   for (const MapShape& map : c.maps) places += map.rows * map.columns;
   const auto rows = [&](int64_t count) {
-    const at::Tensor t =
-        c.strided ? at::randn({c.batch, count, c.heads, c.dim + 1}).narrow(3, 0, c.dim).transpose(1, 2)
-                  : at::randn({c.batch, c.heads, count, c.dim});
-    return t.to(c.type);
+    const at::Tensor t = at::randn({c.batch, c.heads, count, c.dim}).to(c.type);
+    if (c.layout == Layout::dense) return t;
+    if (c.layout == Layout::turned) return t.transpose(2, 3).contiguous().transpose(2, 3);
+    return at::constant_pad_nd(t.transpose(1, 2), {0, 1}).narrow(3, 0, c.dim).transpose(1, 2);
   };
   const auto levels = static_cast<int64_t>(c.maps.size());
   return {rows(places).requires_grad_(), points_of(c).requires_grad_(),
@@ -137,7 +143,8 @@ TEST(Deformable, EqualsSampledImages) {
   for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const int64_t dim : {1, 3, 8, 16, 20, 32, 64, 100}) {
       expect_right({2, 3, 17, 4, dim, pyramid, type});
-      expect_right({1, 2, 33, 3, dim, {{6, 4}}, type, /*strided=*/true});
+      expect_right({1, 2, 33, 3, dim, {{6, 4}}, type, Layout::gaps});
+      expect_right({1, 2, 33, 3, dim, {{6, 4}}, type, Layout::turned});
     }
   }
 }
@@ -147,7 +154,7 @@ TEST(Deformable, EqualsSampledImagesAtAnyNumberOfPoints) {
   for (const int64_t points : {1, 2, 5, 8, 16, 17}) {
     expect_right({1, 2, 300, points, 32, {{8, 8}, {4, 4}}});
     expect_right({3, 1, 1, points, 24, {{1, 40}}});
-    expect_right({3, 1, 70, points, 24, {{5, 6}}, at::kFloat, /*strided=*/true});
+    expect_right({3, 1, 70, points, 24, {{5, 6}}, at::kFloat, Layout::gaps});
   }
 }
 
@@ -197,6 +204,33 @@ TEST(Deformable, WhatNoPointTouchesHasNoInfluence) {
     const Results found = run_deformable(t.in(type), c.maps);
     for (size_t i = 0; i < found.size(); ++i) EXPECT_TRUE(same_bits(found[i], expected[i])) << i;
   }
+}
+
+// Of a corner beyond the map only.
+TEST(Deformable, AnInfinityAtTheBorderStays) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  at::Tensor v = at::ones({1, 1, 4, 37});
+  v.select(2, 0).fill_(kInfinity);
+  const at::Tensor location = at::full({1, 1, 1, 1, 1, 2}, 0.05), weight = at::ones({1, 1, 1, 1, 1});
+  EXPECT_TRUE(at::isposinf(deformable_attend(v, {{2, 2}}, location, weight)).all().item<bool>());
+}
+
+// float32 does not count so many.
+TEST(Deformable, PlacesOfLargeMapsAreExact) {
+  constexpr int64_t kRows = (1 << 24) + 3, kSide = 5000;
+  at::Tensor memory = at::zeros({1, 1, kRows + 16, 1});
+  memory.narrow(2, kRows, 16).fill_(std::nanf(""));
+  const at::Tensor y = 1 - at::arange(64) * 0x1p-24;
+  const at::Tensor low = at::stack({at::full({64}, 0.5), y}, -1).view({1, 1, 64, 1, 1, 2});
+  const at::Tensor found =
+      deformable_attend(memory.narrow(2, 0, kRows), {{kRows, 1}}, low, at::ones({1, 1, 64, 1, 1}));
+  EXPECT_TRUE(at::isfinite(found).all().item<bool>());
+  const at::Tensor v = at::arange(kSide * kSide).remainder(1000).to(at::kFloat).view({1, 1, -1, 1});
+  const at::Tensor centre = at::tensor({4995.5, 4001.5, 3.5, 4995.5, 4999.5, 4999.5}, at::kDouble) / kSide;
+  const at::Tensor defined = deformable_attend_composed(v, {{kSide, kSide}}, centre.view({1, 1, 3, 1, 1, 2}),
+                                                        at::ones({1, 1, 3, 1, 1}, at::kDouble));
+  EXPECT_LT((defined.flatten() - at::tensor({995.0f, 3.0f, 999.0f})).abs().max().item<double>(), 0.1)
+      << defined;
 }
 
 TEST(Deformable, FarAwayIsZero) {

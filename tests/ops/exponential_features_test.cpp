@@ -16,27 +16,32 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 struct FeatureCall {
   int64_t rows, dim, features;
   double scale;
-  /// (B, H, N, D); stored as (B, N, H, D).
+  /// Numbers of a row stand apart in memory.
+  bool turned = false;
+  /// (B, H, N, D); stored as (B, N, H, D), or (B, H, D, N).
   at::Tensor x = {}, directions = {};
 
   std::string text() const {
-    return "N " + std::to_string(rows) + ", D " + std::to_string(dim) + ", R " + std::to_string(features);
+    return "N " + std::to_string(rows) + ", D " + std::to_string(dim) + ", R " + std::to_string(features) +
+           (turned ? ", turned" : "");
   }
   void draw() {
-    x = at::randn({2, rows, 3, dim}, at::kDouble).transpose(1, 2);
+    x = turned ? at::randn({2, 3, dim, rows}, at::kDouble).transpose(2, 3)
+               : at::randn({2, rows, 3, dim}, at::kDouble).transpose(1, 2);
     directions = at::randn({features, dim}, at::kDouble);
   }
   at::Tensor leaf(at::ScalarType type) const { return x.to(type).detach().requires_grad_(); }
 };
 
 std::vector<FeatureCall> calls() {
-  return {{1, 1, 1, 1.0}, {5, 3, 7, 1.0}, {24, 16, 16, 0.5}, {25, 64, 266, 0.35}, {500, 20, 33, 0.5}};
+  return {{1, 1, 1, 1.0},      {5, 3, 7, 1.0},     {24, 16, 16, 0.5},
+          {25, 64, 266, 0.35}, {500, 20, 33, 0.5}, {40, 24, 19, 0.5, true}};
 }
 
 // `features` with the slope of a sum by x, and the slope of that slope.
 std::vector<at::Tensor> with_slopes(const at::Tensor& features, const at::Tensor& x) {
   const at::Tensor seen =
-      at::arange(features.numel(), at::kDouble).sin().to(features.scalar_type()).view_as(features);
+      at::arange(features.numel(), at::kDouble).sin().to(features.scalar_type()).view_as(features.mT()).mT();
   const at::Tensor sum = (features * seen).sum();
   // Once by the kernel, and once as what can be differentiated again.
   const at::Tensor plain = torch::autograd::grad({sum}, {x}, {}, /*retain_graph=*/true)[0];
@@ -121,6 +126,15 @@ TEST(ExponentialFeatures, RowsThatAreNotFiniteStayAlone) {
     EXPECT_TRUE(keys.largest.equal(without.largest));
     EXPECT_TRUE(others(keys.features).equal(others(without.features)));
     EXPECT_TRUE(key_exponentials(x, directions, call.scale, hidden, {}).features.equal(without.features));
+  }
+}
+
+// In the kernel they would be read beyond their end.
+TEST(ExponentialFeatures, DirectionsOfAnotherSizeAreRefused) {
+  const at::Tensor x = at::randn({1, 2, 8, 16});
+  for (const auto& directions : {at::randn({5, 4}), at::randn({5, 32}), at::randn({5, 16}, at::kDouble)}) {
+    EXPECT_THROW(query_exponentials(x, directions, 1.0), c10::Error);
+    EXPECT_THROW(key_exponentials(x, directions, 1.0, {}, {}), c10::Error);
   }
 }
 

@@ -93,6 +93,18 @@ double largest_error(const std::vector<at::Tensor>& found, const std::vector<at:
   return error;
 }
 
+// As leaves of another type, (B, T, H, D) in memory; or, of an even number of queries, (B, H, D, T), where
+// the numbers of a row stand apart.
+LinearCall turned(const LinearCall& call, at::ScalarType type) {
+  LinearCall other = call;
+  const int64_t last = call.queries % 2 == 0 ? 3 : 1;
+  const auto leaf = [&](const at::Tensor& t) {
+    return t.detach().to(type).transpose(last, 2).contiguous().transpose(last, 2).requires_grad_();
+  };
+  other.q = leaf(call.q), other.k = leaf(call.k), other.v = leaf(call.v);
+  return other;
+}
+
 // In the kernel: chunks that are cut, keys before the first query, keys that no query sees, queries that see
 // none, sizes that are no whole vectors, rows behind each other in another order.
 TEST(LinearAttend, KernelIsTheDefinition) {
@@ -110,12 +122,7 @@ TEST(LinearAttend, KernelIsTheDefinition) {
           call.draw();
           const auto exact =
               call.with_gradients(linear_attend_composed(call.q, call.k, call.v, call.options).out);
-          LinearCall single = call;
-          // (B, T, H, D) in memory.
-          const auto turned = [](const at::Tensor& t) {
-            return t.detach().to(at::kFloat).transpose(1, 2).contiguous().transpose(1, 2).requires_grad_();
-          };
-          single.q = turned(call.q), single.k = turned(call.k), single.v = turned(call.v);
+          const LinearCall single = turned(call, at::kFloat);
           const auto found =
               single.with_gradients(linear_attend(single.q, single.k, single.v, single.options).out);
           EXPECT_EQ(found.back().scalar_type(), at::kFloat);
@@ -215,6 +222,79 @@ TEST(EluFeatures, KernelIsTheFormula) {
   EXPECT_TRUE(ends.flatten().slice(0, 0, 2).equal(at::tensor({0.0f, inf})));
   EXPECT_TRUE(ends.flatten()[2].isnan().item<bool>());
   EXPECT_EQ(ends.flatten()[3].item<float>(), 0.0f);
+}
+
+// What linear_attend_elu() stands for.
+at::Tensor elu_definition(const LinearCall& call) {
+  return linear_attend_composed(elu_features(call.q), elu_features(call.k), call.v, call.options).out;
+}
+
+at::Tensor elu_results(const LinearCall& call) {
+  return linear_attend_elu(call.q, call.k, call.v, call.options).out;
+}
+
+// Numbers of any sign, with hidden keys too.
+TEST(LinearAttend, EluFeaturesInTheKernel) {
+  at::manual_seed(8);
+  const std::pair<int64_t, int64_t> sizes[] = {{1, 1}, {33, 33}, {100, 170}, {170, 70}, {64, 96}};
+  const std::pair<int64_t, int64_t> dims[] = {{5, 3}, {16, 16}, {66, 40}, {256, 16}};
+  for (const auto& [queries, keys] : sizes) {
+    for (const auto& [features, values] : dims) {
+      for (const auto causal :
+           {CausalAlignment::none, CausalAlignment::top_left, CausalAlignment::bottom_right}) {
+        for (const bool hides : {false, true}) {
+          LinearCall call{queries, keys, 4, 2, features, values};
+          call.options.causal = causal;
+          call.options.normalised = (queries + features) % 3 > 0;
+          if (hides) call.options.key_lengths = at::tensor({keys, keys / 2});
+          call.draw();
+          call.q = at::randn_like(call.q).requires_grad_(), call.k = at::randn_like(call.k).requires_grad_();
+          const auto exact = call.with_gradients(elu_definition(call));
+          const LinearCall single = turned(call, at::kFloat);
+          // Without causal order by products of whole matrices.
+          const double bound = causal == CausalAlignment::none ? 6e-6 : 3e-6;
+          EXPECT_LT(largest_error(single.with_gradients(elu_results(single)), exact), bound)
+              << call.text() << ", sizes " << features << ' ' << values << ", hides " << hides;
+          const LinearCall half = turned(call, at::kBFloat16);
+          const at::Tensor rounded = elu_results(half), kept = elu_definition(turned(half, at::kFloat));
+          EXPECT_EQ(rounded.scalar_type(), at::kBFloat16);
+          EXPECT_TRUE(at::allclose(rounded.to(at::kFloat), kept, 0.01, 1e-3)) << call.text();
+        }
+      }
+    }
+  }
+}
+
+TEST(LinearAttend, EluFeaturesHaveGradientsOfGradients) {
+  at::manual_seed(9);
+  LinearCall call{70, 90, 4, 2};
+  call.options.causal = CausalAlignment::bottom_right;
+  call.draw();
+  const auto second = [](const LinearCall& of, const at::Tensor& out) {
+    const auto first = torch::autograd::grad({out.square().sum()}, {of.q, of.k, of.v}, {}, true, true);
+    const at::Tensor sum = first[0].square().sum() + first[1].square().sum() + first[2].square().sum();
+    return torch::autograd::grad({sum}, {of.q, of.k, of.v});
+  };
+  const LinearCall single = turned(call, at::kFloat);
+  EXPECT_LT(largest_error(second(single, elu_results(single)), second(call, elu_definition(call))), 1e-5);
+}
+
+TEST(LinearAttend, EluFeaturesKeepNanWhereItIs) {
+  const float inf = std::numeric_limits<float>::infinity();
+  at::manual_seed(10);
+  for (const float number : {std::nanf(""), inf, -inf}) {
+    LinearCall call{100, 150, 4, 2};
+    call.options.causal = CausalAlignment::top_left;
+    call.options.key_lengths = at::tensor({int64_t{140}, int64_t{60}});
+    call.draw();
+    const at::NoGradGuard no_grad;
+    call.q = call.q.to(at::kFloat), call.k = call.k.to(at::kFloat), call.v = call.v.to(at::kFloat);
+    call.k[0][1][71][0] = number, call.k[1][0][60][0] = number;
+    const at::Tensor found = elu_results(call), defined = elu_definition(call);
+    EXPECT_EQ(found.isnan().any().item<bool>(), number != -inf);
+    EXPECT_TRUE(found.isnan().equal(defined.isnan())) << number;
+    EXPECT_LT((found - defined).nan_to_num().abs().max().item<double>(), 1e-5);
+  }
 }
 
 TEST(LinearAttend, StepsGoOn) {

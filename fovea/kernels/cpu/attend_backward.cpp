@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/kernels/attend_args.h"
 #include "fovea/kernels/cpu/buffer.h"
 #include "fovea/kernels/cpu/constants.h"
@@ -249,7 +250,7 @@ class HeadGradient {
 
 template <class Gradient>
 void by_heads(const BackwardArgs& args) {
-  const int64_t chunks = (args.n.batch + args.chunk - 1) / args.chunk;
+  const int64_t chunks = ceil_div(args.n.batch, args.chunk);
   for_each_task(
       chunks * args.n.kv_heads, [&] { return Gradient(args); },
       [&](Gradient& head, int64_t task) { head.run(task / args.n.kv_heads, task % args.n.kv_heads); });

@@ -1,6 +1,7 @@
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/kernels/attend_args.h"
 #include "fovea/kernels/cpu/few_keys.h"
 #include "fovea/kernels/cpu/packed_keys.h"
@@ -43,7 +44,7 @@ class QueryBlock {
 // Of one length, the last queries first: under a causal mask they see most keys.
 struct QueryBlocks {
   explicit QueryBlocks(const ForwardArgs& args)
-      : rows(query_block(args.programs)), count((args.n.queries + rows - 1) / rows) {}
+      : rows(query_block(args.programs)), count(ceil_div(args.n.queries, rows)) {}
   int64_t first_query(int64_t i) const { return (count - 1 - i) * rows; }
 
   int64_t rows, count;

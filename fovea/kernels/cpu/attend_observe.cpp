@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/kernels/cpu/buffer.h"
 #include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/observe_rows.h"
@@ -26,8 +27,6 @@ ChosenRows chosen_rows(const RowArgs& args) {
   std::sort(rows.begin(), rows.end());
   return rows;
 }
-
-int64_t pieces(int64_t length, int64_t size) { return (length + size - 1) / size; }
 
 // One head at a time: what its keys receive is summed by one thread, in the order of the queries.
 template <class T, class C>
@@ -190,8 +189,8 @@ class HeadObserver {
     std::copy_n(top_keys_.get(), walk_.rows() * kept_, args_.top.keys + first * kept_);
   }
 
-  int64_t map_rows() const { return pieces(args_.n.queries, args_.blocks.queries); }
-  int64_t map_columns() const { return pieces(args_.n.keys, args_.blocks.keys); }
+  int64_t map_rows() const { return ceil_div(args_.n.queries, args_.blocks.queries); }
+  int64_t map_columns() const { return ceil_div(args_.n.keys, args_.blocks.keys); }
   float* map_of_head() const { return args_.blocks.means + head_ * map_rows() * map_columns(); }
 
   const ObserveArgs& args_;

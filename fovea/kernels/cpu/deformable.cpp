@@ -4,6 +4,7 @@
 #include "fovea/kernels/cpu/buffer.h"
 #include "fovea/kernels/cpu/deformable_points.h"
 #include "fovea/kernels/cpu/deformable_rows.h"
+#include "fovea/kernels/cpu/pack.h"
 #include "fovea/kernels/cpu/parallel.h"
 #include "fovea/kernels/deformable_args.h"
 
@@ -18,14 +19,8 @@ int64_t bytes_of(Type type) { return type == Type::f32 ? 4 : 2; }
 const char* row_at(const Operand& t, int64_t bytes, int64_t batch, int64_t head, int64_t row) {
   return static_cast<const char*>(t.data) + bytes * (batch * t.batch + head * t.head + row * t.row);
 }
-const float* floats_at(const Operand& t, int64_t batch, int64_t head, int64_t row) {
-  return static_cast<const float*>(t.data) + (batch * t.batch + head * t.head + row * t.row);
-}
 char* row_at(const Output& t, int64_t bytes, int64_t batch, int64_t head, int64_t row) {
   return static_cast<char*>(t.data) + bytes * (batch * t.batch + head * t.head + row * t.row);
-}
-float* floats_at(const Output& t, int64_t batch, int64_t head, int64_t row) {
-  return static_cast<float*>(t.data) + (batch * t.batch + head * t.head + row * t.row);
 }
 
 // The values of one head as neighbours. Rows that stand a power of two apart, as heads of a projection do,
@@ -83,8 +78,8 @@ class PointsAhead {
  private:
   void find_next() {
     if (next_ < end_) {
-      points_[next_ % 2].move(kernels_, floats_at(locations_, batch_, head_, next_),
-                              floats_at(weights_, batch_, head_, next_));
+      points_[next_ % 2].move(kernels_, row_of<float>(locations_, batch_, head_, next_),
+                              row_of<float>(weights_, batch_, head_, next_));
     }
     ++next_;
   }
@@ -105,17 +100,37 @@ class HeadSum {
         values_(args.n, args.levels, args.type, args.v) {}
 
   void run(int64_t batch, int64_t head, int64_t begin, int64_t end) {
+    sum(batch, head, begin, end, /*all_beyond=*/false);
+    // An infinity that stood for a corner beyond the map, times its share of 0, is none of the result.
+    if (!finite(batch, head, begin, end)) sum(batch, head, begin, end, /*all_beyond=*/true);
+  }
+
+ private:
+  void sum(int64_t batch, int64_t head, int64_t begin, int64_t end, bool all_beyond) {
     const ValueRows values = values_.load(batch, head);
     points_.start(batch, head, begin, end);
     for (int64_t i = begin; i < end; ++i) {
       const Points& points = points_.take();
-      const auto gather = points.beyond() ? kernels_.gather_beyond : kernels_.gather;
+      const auto gather = all_beyond || points.beyond() ? kernels_.gather_beyond : kernels_.gather;
       gather(points.corners(), points.maps().points, values,
              row_at(args_.out, bytes_of(args_.type), batch, head, i));
     }
   }
+  bool finite(int64_t batch, int64_t head, int64_t begin, int64_t end) const {
+    const auto rows = [&]<class T>(T) {
+      return Rows<T>{row_of<T>(args_.out, batch, head, begin), args_.out.row, end - begin, args_.n.dim};
+    };
+    switch (args_.type) {
+      case Type::f32:
+        return are_finite(rows(float{}));
+      case Type::bf16:
+        return are_finite(rows(c10::BFloat16{}));
+      case Type::f16:
+        return are_finite(rows(c10::Half{}));
+    }
+    return false;
+  }
 
- private:
   const DeformableForwardArgs& args_;
   DeformableKernels kernels_;
   PointsAhead points_;
@@ -156,8 +171,8 @@ class HeadGradient {
     kernels_.scatter(points.corners(), count, values, grad_out_.get(), grad_v_.get(), dot);
     kernels_.slopes(points.maps(), points.corners(),
                     {points.weights(), {dot[0], dot[1], dot[2], dot[3]}, floats_[0], grad_locations_[0]});
-    std::copy_n(floats_[0], count, floats_at(args_.grad_weights, batch, head, i));
-    std::copy_n(grad_locations_[0], 2 * count, floats_at(args_.grad_locations, batch, head, i));
+    std::copy_n(floats_[0], count, row_of<float>(args_.grad_weights, batch, head, i));
+    std::copy_n(grad_locations_[0], 2 * count, row_of<float>(args_.grad_locations, batch, head, i));
   }
 
   const DeformableBackwardArgs& args_;

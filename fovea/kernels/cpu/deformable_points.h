@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <span>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/kernels/cpu/buffer.h"
 #include "fovea/kernels/cpu/deformable_rows.h"
 #include "fovea/kernels/deformable_args.h"
@@ -17,7 +18,7 @@ inline int64_t all_points(const DeformableSizes& n, std::span<const MapLevel> le
 template <class T>
 class PointArrays {
  public:
-  PointArrays(int64_t points, int64_t count) : stride_((points + 15) / 16 * 16), data_(count * stride_) {
+  PointArrays(int64_t points, int64_t count) : stride_(round_up(points, 16)), data_(count * stride_) {
     std::fill_n(data_.get(), count * stride_, T{});
   }
   T* operator[](int64_t i) const { return data_.get() + i * stride_; }
@@ -33,9 +34,9 @@ class Points {
  public:
   Points(const DeformableSizes& n, std::span<const MapLevel> levels)
       : floats_(all_points(n, levels), 9),
-        ints_(all_points(n, levels), 10),
+        ints_(all_points(n, levels), 11),
         locations_(all_points(n, levels), 2),
-        maps_{all_points(n, levels), floats_[0], floats_[1], ints_[0], ints_[1]},
+        maps_{all_points(n, levels), floats_[0], floats_[1], ints_[0], ints_[1], ints_[10]},
         corners_{{ints_[2], ints_[3], ints_[4], ints_[5]},
                  {ints_[6], ints_[7], ints_[8], ints_[9]},
                  floats_[2],
@@ -44,12 +45,14 @@ class Points {
     std::fill_n(floats_[0], floats_.stride(), 1.0f);
     std::fill_n(floats_[1], floats_.stride(), 1.0f);
     std::fill_n(ints_[1], ints_.stride(), 1);
+    std::fill_n(ints_[10], ints_.stride(), 1);
     for (int64_t p = 0; p < maps_.points; ++p) {
       const MapLevel& level = levels[p / n.points];
       floats_[0][p] = static_cast<float>(level.columns);
       floats_[1][p] = static_cast<float>(level.rows);
       ints_[0][p] = static_cast<int32_t>(level.first);
       ints_[1][p] = static_cast<int32_t>(level.columns);
+      ints_[10][p] = static_cast<int32_t>(level.rows);
     }
   }
 

@@ -13,7 +13,7 @@ namespace fovea::kernels {
 struct PointMaps {
   int64_t points;
   const float *columns, *rows;
-  const int32_t *first, *width;
+  const int32_t *first, *width, *height;
 };
 
 /// Around each point: upper left, upper right, lower left, lower right.
@@ -33,7 +33,7 @@ struct ValueRows {
   int64_t stride, dim;
 };
 
-/// Arrays of a query's points, as PointMaps'. `dot` is what deformable_scatter() found.
+/// Arrays of a query's points, as PointMaps'. `dot` is what DeformableKernels::scatter found.
 struct PointSlopes {
   const float* weights;
   const float* dot[4];

@@ -40,7 +40,7 @@ KERNEL bool find_corners(const PointMaps& maps, const float* locations, const fl
     const NF columns = load_number(maps.columns + p), rows = load_number(maps.rows + p);
     const NI width = load_ints(maps.width + p), left = split(x * columns - 0.5f, columns, fx),
              top = split(y * rows - 0.5f, rows, fy);
-    const NI height = __builtin_convertvector(rows, NI);
+    const NI height = load_ints(maps.height + p);  // rows as a float may be more
     const NI at_left = (left >= 0) & (left < width), at_right = (left >= -1) & (left < width - 1),
              at_top = (top >= 0) & (top < height), at_bottom = (top >= -1) & (top < height - 1);
     const NF weight = load_number(weights + p), upper = weight * (1.0f - fy), lower = weight * fy;

@@ -36,7 +36,7 @@ struct ExponentialKernels {
   void (*divided_exponentials)(const Powers&, float* out, int64_t stride);
   void (*finished_powers)(const Powers&, const Rows<float>& x, float norm, float* out, int64_t stride,
                           float* largest);
-  void (*exponential_rows)(float* rows, int64_t stride, int64_t count, int64_t features, float by);
+  void (*exponentiate_rows)(float* rows, int64_t stride, int64_t count, int64_t features, float by);
   void (*power_gradients)(const Rows<float>& grad, const Rows<float>& features, int64_t width, float* out,
                           float* sums);
   void (*without_norms)(const float* from, int64_t width, const Rows<float>& x, float factor,
@@ -98,34 +98,34 @@ class GradientBlock {
  public:
   explicit GradientBlock(const ExponentialGradientArgs& args)
       : args_(args),
-        features_(round_up(args.n.features, 16)),
-        dim_(round_up(args.n.dim, 16)),
-        of_powers_(kBlock * features_),
-        of_rows_(kBlock * dim_),
+        feature_width_(round_up(args.n.features, 16)),
+        dim_width_(round_up(args.n.dim, 16)),
+        of_powers_(kBlock * feature_width_),
+        of_rows_(kBlock * dim_width_),
         sums_(kBlock) {}
 
   void run(const ExponentialKernels& kernels, const RowBlock& block) const {
     const Rows<float> grad = block.of(args_.grad, args_.n.features);
-    kernels.power_gradients(grad, block.of(args_.features, args_.n.features), features_, of_powers_.get(),
-                            sums_.get());
+    kernels.power_gradients(grad, block.of(args_.features, args_.n.features), feature_width_,
+                            of_powers_.get(), sums_.get());
     sum_values({of_powers_.get(),
-                features_,
-                {args_.directions, dim_, args_.n.features, dim_},
+                feature_width_,
+                {args_.directions, dim_width_, args_.n.features, dim_width_},
                 static_cast<int32_t>(block.count)},
-               of_rows_.get(), dim_);
-    kernels.without_norms(of_rows_.get(), dim_, block.of(args_.x, args_.n.dim), 2 * args_.norm, sums_.get(),
-                          block.of(args_.grad_x), args_.grad_x.row);
+               of_rows_.get(), dim_width_);
+    kernels.without_norms(of_rows_.get(), dim_width_, block.of(args_.x, args_.n.dim), 2 * args_.norm,
+                          sums_.get(), block.of(args_.grad_x), args_.grad_x.row);
   }
 
  private:
   const ExponentialGradientArgs& args_;
-  int64_t features_, dim_;
+  int64_t feature_width_, dim_width_;  // in whole vectors
   Buffer<float> of_powers_, of_rows_, sums_;
 };
 
 }  // namespace
 
-void row_exponentials(const RowExponentialArgs& args) {
+void query_exponentials(const QueryExponentialArgs& args) {
   const ExponentialKernels kernels = active_kernels();
   for_each_block(
       args.n, [&] { return PowerBlock(args.n); },
@@ -152,8 +152,8 @@ void exponentiate(const ExponentialSizes& n, const Output& powers, const float* 
   for_each_block(
       n, [] { return 0; },
       [&](int, const RowBlock& block) {
-        kernels.exponential_rows(block.of(powers), powers.row, block.count, n.features,
-                                 by[block.batch * n.heads + block.head]);
+        kernels.exponentiate_rows(block.of(powers), powers.row, block.count, n.features,
+                                  by[block.batch * n.heads + block.head]);
       });
 }
 

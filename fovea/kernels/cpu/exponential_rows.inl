@@ -2,24 +2,16 @@
 #include "fovea/kernels/cpu/fold.inl"
 #include "fovea/kernels/cpu/numbers.inl"
 
-INLINE F load_floats(const float* p) {
-  F x;
-  *reinterpret_cast<NF*>(x.x) = load_number(p);
-  return x;
-}
-
 INLINE float largest_of_row(const float* row, int64_t width) {
-  F largest = load_floats(row);
-  for (int64_t r = FOVEA_LANES; r < width; r += FOVEA_LANES) largest = max(largest, load_floats(row + r));
+  F largest = load(row, F{});
+  for (int64_t r = FOVEA_LANES; r < width; r += FOVEA_LANES) largest = max(largest, load(row + r, F{}));
   return largest_of(largest);
 }
 
 // exp(row - by) to `out`, which may be the row.
 INLINE void exponentials(const float* row, int64_t count, float by, float* out) {
   for (int64_t r = 0; r < count; r += FOVEA_LANES) {
-    F power;
-    *reinterpret_cast<NF*>(power.x) = load_first(row + r, count - r) - by;
-    const F feature = exp(power);
+    const F feature = exp(to_floats(load_first(row + r, count - r) - by));
     store_first(out + r, count - r, *reinterpret_cast<const NF*>(feature.x));
   }
 }
@@ -42,16 +34,14 @@ KERNEL void finished_powers(const Powers& powers, const Rows<float>& x, float no
       const NF numbers = load_first(from + d, x.dim - d);
       squares += numbers * numbers;
     }
-    F lanes;
-    *reinterpret_cast<NF*>(lanes.x) = squares;
-    const float less = norm * sum_of(lanes);
+    const float less = norm * sum_of(to_floats(squares));
     for (int64_t r = 0; r < powers.width; r += FOVEA_LANES) store_number(row + r, load_number(row + r) - less);
     largest[i] = largest_of_row(row, powers.width);
     std::copy_n(row, powers.features, out + i * stride);
   }
 }
 
-KERNEL void exponential_rows(float* rows, int64_t stride, int64_t count, int64_t features, float by) {
+KERNEL void exponentiated_rows(float* rows, int64_t stride, int64_t count, int64_t features, float by) {
   for (int64_t i = 0; i < count; ++i) exponentials(rows + i * stride, features, by, rows + i * stride);
 }
 
@@ -66,9 +56,7 @@ KERNEL void power_gradients(const Rows<float>& grad, const Rows<float>& features
       store_number(out + i * width + r, product);
       sum += product;
     }
-    F lanes;
-    *reinterpret_cast<NF*>(lanes.x) = sum;
-    sums[i] = sum_of(lanes);
+    sums[i] = sum_of(to_floats(sum));
   }
 }
 
@@ -85,5 +73,5 @@ KERNEL void without_norms(const float* from, int64_t width, const Rows<float>& x
 }
 
 static ExponentialKernels kernels() {
-  return {divided_exponentials, finished_powers, exponential_rows, power_gradients, without_norms};
+  return {divided_exponentials, finished_powers, exponentiated_rows, power_gradients, without_norms};
 }

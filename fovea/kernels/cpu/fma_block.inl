@@ -1,4 +1,5 @@
 // Products in registers, of one instruction set; see each_isa.inl.
+#include "fovea/kernels/cpu/floats.inl"
 
 // Rows a multiple of 1 KiB apart share few places of the first-level cache.
 static constexpr int64_t kCrowdedStride = 256, kWidestHead = 256;
@@ -7,12 +8,6 @@ static constexpr int64_t kCrowdedStride = 256, kWidestHead = 256;
 // number.
 static constexpr int32_t kPanelVectors = FOVEA_LANES == 16 ? 4 : 2, kPanel = kPanelVectors * FOVEA_LANES,
                          kBlockRows = 6;
-
-INLINE F to_floats(NF x) {
-  F result;
-  *reinterpret_cast<NF*>(result.x) = x;
-  return result;
-}
 
 // kRows rows of A, or where it lies the other way round columns, times kVectors vectors of columns of B.
 template <int kRows, int kVectors, bool kColumns = false>

@@ -10,8 +10,6 @@ KERNEL void row_sums(const Rows<float>& rows, const float* factors, const Rows<f
       sum += load_first(row + d, rows.dim - d) * load_first(factors + d, rows.dim - d);
     }
     for (int64_t c = 0; c < others.dim; c += FOVEA_LANES) sum += load_first(other + c, others.dim - c);
-    F lanes;
-    *reinterpret_cast<NF*>(lanes.x) = sum;
-    sums[r] = sum_of(lanes);
+    sums[r] = sum_of(to_floats(sum));
   }
 }

@@ -1,4 +1,5 @@
 // Operands as vectors of floats, and back; of one instruction set, see each_isa.inl.
+#include "fovea/kernels/cpu/floats.inl"
 
 typedef uint16_t Shorts __attribute__((vector_size(2 * FOVEA_LANES), aligned(2), may_alias));
 

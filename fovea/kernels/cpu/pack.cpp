@@ -19,8 +19,9 @@ namespace fovea::kernels {
 #define FOVEA_ROWS "fovea/kernels/cpu/pack.inl"
 #include "fovea/kernels/cpu/each_isa.inl"
 
-bool are_finite(const Rows<float>& rows) {
-  return for_active_isa(baseline::all_finite, avx2::all_finite, avx512::all_finite)(rows);
+template <class T>
+bool are_finite(const Rows<T>& rows) {
+  return for_active_isa(baseline::all_finite<T>, avx2::all_finite<T>, avx512::all_finite<T>)(rows);
 }
 
 template <class T, class C>
@@ -71,6 +72,7 @@ FOVEA_PACK(c10::Half, float)
 #undef FOVEA_PACK
 
 #define FOVEA_STORE(T)                                                          \
+  template bool are_finite(const Rows<T>&);                                     \
   template void store_rows(const Rows<float>&, T*, int64_t, const Factors&);    \
   template void store_columns(const Rows<float>&, T*, int64_t, const Factors&); \
   template void dot_rows(const Rows<T>&, const float*, float*);

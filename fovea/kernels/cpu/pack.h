@@ -7,13 +7,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/kernels/attend_args.h"
 
 // Operands as tile products want them. Sizes are rounded up, so that these see few shapes and whole vectors.
 
 namespace fovea::kernels {
-
-inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 /// Rows of the products' B operand that stand beside each other.
 template <class C>
@@ -57,6 +56,10 @@ Rows<T> rows_of(const Operand& t, int64_t batch, int64_t head, int64_t first, in
 
 /// The row `row` of a head.
 template <class T>
+const T* row_of(const Operand& t, int64_t batch, int64_t head, int64_t row) {
+  return static_cast<const T*>(t.data) + batch * t.batch + head * t.head + row * t.row;
+}
+template <class T>
 T* row_of(const Output& t, int64_t batch, int64_t head, int64_t row) {
   return static_cast<T*>(t.data) + batch * t.batch + head * t.head + row * t.row;
 }
@@ -72,7 +75,8 @@ struct Factors {
 // float, c10::Half and float. All run on the active instruction set.
 
 /// Whether all numbers are.
-bool are_finite(const Rows<float>& rows);
+template <class T>
+bool are_finite(const Rows<T>& rows);
 
 /// A operand: (round_up(count, 16), round_up(dim, pair)), padded with 0.
 template <class T, class C>

@@ -20,10 +20,11 @@ INLINE Words load_words(const T* p, int64_t n) {
 
 INLINE NI not_finite(NI bits) { return (bits & 0x7f800000) == 0x7f800000; }
 
-KERNEL bool all_finite(const Rows<float>& rows) {
+template <class T>
+KERNEL bool all_finite(const Rows<T>& rows) {
   NI bad = {};
   for (int64_t r = 0; r < rows.count; ++r) {
-    const float* row = rows.data + r * rows.stride;
+    const T* row = rows.data + r * rows.stride;
     for (int64_t d = 0; d < rows.dim; d += FOVEA_LANES) bad |= not_finite((NI)load_first(row + d, rows.dim - d));
   }
   return !any(bad);
@@ -59,6 +60,7 @@ KERNEL void transposed(const Rows<T>& rows, int64_t width, C* out) {
 #pragma GCC unroll 16
       for (int64_t i = 0; i < FOVEA_LANES; ++i) {
         const T* from = rows.data + (j + i) * rows.stride + w * pair;
+        // Rows apart are no stream that a processor would see coming.
         __builtin_prefetch(from + FOVEA_LANES * rows.stride);
         block[i] = j + i < rows.count ? load_words<T, C>(from, rows.dim - w * pair) : Words{};
       }

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "fovea/ops/hidden_keys.h"
-#include "fovea/ops/linear_attend.h"
 #include "fovea/ops/operands.h"
 
 namespace fovea::nn {
@@ -19,10 +18,6 @@ KernelMapAttention::KernelMapAttention(AttentionKind kind, const AttentionShape&
 
 AttentionOutput KernelMapAttention::run(const AttentionInput& input) {
   const AttentionCall& call = input.call;
-  if (call.dropout_p > 0) {
-    refuse("it drops no weights, as it forms none", "dropout " + std::to_string(call.dropout_p),
-           "Set the dropout of attention to 0, or choose another mechanism.");
-  }
   LinearAttendOptions options;
   options.causal = joined_causal(causal_, call.causal);
   options.key_mask = call.mask;
@@ -33,14 +28,19 @@ AttentionOutput KernelMapAttention::run(const AttentionInput& input) {
   // Autocast would round the features.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const auto type = input.v.scalar_type();
-  const at::Tensor hidden = hidden_keys(options, input.k);
-  const at::Tensor queries = query_features(widened(input.q));
-  const KeyFeatures keys = key_features(without_keys(widened(input.k), hidden), hidden, {});
-  const LinearAttendResult result = linear_attend(queries, keys.map, widened(input.v), options);
+  const LinearAttendResult result = attend(input.q, input.k, input.v, options);
   AttentionOutput out;
   out.out = result.out.to(type);
   if (call.weights) out.weights = result.weights.to(type);
   return out;
+}
+
+LinearAttendResult KernelMapAttention::attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                              const LinearAttendOptions& options) const {
+  const at::Tensor hidden = hidden_keys(options, k);
+  const at::Tensor queries = query_features(widened(q));
+  const KeyFeatures keys = key_features(without_keys(widened(k), hidden), hidden, {});
+  return linear_attend(queries, keys.map, widened(v), options);
 }
 
 at::Tensor KernelMapAttention::step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -51,6 +51,8 @@ at::Tensor KernelMapAttention::step(const at::Tensor& q, const at::Tensor& k, co
   check(input);
   joined_causal(causal_, input.call.causal);
   check_linear_attend(q, k, v, {}, mechanism().c_str());
+  // Of no key there is no largest feature, that later ones could be compared with.
+  if (q.size(2) == 0 && k.size(2) == 0) return v.new_empty({q.size(0), q.size(1), 0, v.size(3)});
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const KeyFeatures keys = key_features(widened(k), {}, state.log_scale);
   at::Tensor sums = state.sums;
@@ -63,8 +65,7 @@ at::Tensor KernelMapAttention::step(const at::Tensor& q, const at::Tensor& k, co
 // Values with a column of ones, and their sums, stand beside operands and result where weights are divided.
 AttentionCost KernelMapAttention::cost(int64_t n, int64_t m, int64_t d) const {
   const int64_t r = features(d), sums = normalised() ? d + 1 : d, beside = normalised() ? d + 1 : 0;
-  return {(n + m) * (r * sums + feature_products(d)),
-          ((n + m) * (r + beside) + r * sums) * static_cast<int64_t>(sizeof(float))};
+  return {(n + m) * (r * sums + feature_products(d)), ((n + m) * (r + beside) + r * sums) * kFloatBytes};
 }
 
 }  // namespace fovea::nn

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "fovea/nn/attention/attention.h"
+#include "fovea/ops/linear_attend.h"
 
 namespace fovea::nn {
 
@@ -42,6 +43,9 @@ class KernelMapAttention : public Attention {
  protected:
   AttentionOutput run(const AttentionInput& input) override;
 
+  /// linear_attend() of the features of q and k; checked before.
+  virtual LinearAttendResult attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                    const LinearAttendOptions& options) const;
   /// (B, H, N, D) -> (B, H, N, R), up to a factor of each query where weights are divided by their sum. Of
   /// float32 or float64.
   virtual at::Tensor query_features(const at::Tensor& q) const = 0;

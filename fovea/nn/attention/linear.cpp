@@ -10,6 +10,11 @@ LinearAttention::LinearAttention(AttentionKind kind, const AttentionShape& shape
                                  const LinearAttentionOptions& options)
     : KernelMapAttention(std::move(kind), shape, options.causal) {}
 
+LinearAttendResult LinearAttention::attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                           const LinearAttendOptions& options) const {
+  return linear_attend_elu(q, k, v, options);
+}
+
 at::Tensor LinearAttention::query_features(const at::Tensor& q) const { return elu_features(q); }
 
 KeyFeatures LinearAttention::key_features(const at::Tensor& k, const at::Tensor&, const at::Tensor&) const {
@@ -24,6 +29,7 @@ AttentionEntry linear_attention() {
       {.takes_masks = false,
        .takes_biases = false,
        .takes_key_masks = true,
+       .drops_weights = false,
        .observes = false,
        .takes_packed = false},
       LinearAttentionOptions{});

@@ -23,6 +23,8 @@ class LinearAttention : public KernelMapAttention {
   LinearAttention(AttentionKind kind, const AttentionShape& shape, const LinearAttentionOptions& options);
 
  protected:
+  LinearAttendResult attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const LinearAttendOptions& options) const override;
   at::Tensor query_features(const at::Tensor& q) const override;
   KeyFeatures key_features(const at::Tensor& k, const at::Tensor& hidden,
                            const at::Tensor& log_scale) const override;
