@@ -168,7 +168,7 @@ int main(int argc, char** argv) {
     lengths = {arguments.numbers[0], arguments.numbers[1]}, steps = arguments.numbers[2];
     mechanisms = {"softmax",
                   "forgetting",
-                  "hybrid:block=64,query_block=32,chosen=8",
+                  "hybrid:block_size=64,query_block=32,chosen=8",
                   "lsh",
                   "bigbird",
                   "sparse_strided",

@@ -91,7 +91,7 @@ bool hashed_and_reversible() {
 // To the blocks of keys that a coarse look found.
 bool coarse_to_fine() {
   auto attention =
-      fovea::nn::parse_attention("hybrid:block=64,query_block=64,chosen=8").build({4, 4, 16, 16});
+      fovea::nn::parse_attention("hybrid:block_size=64,query_block=64,chosen=8").build({4, 4, 16, 16});
   fovea::nn::AttentionInput input;
   input.q = input.k = input.v = at::randn({1, 4, 2000, 16});
   input.call.causal = fovea::CausalAlignment::top_left;

@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 
@@ -17,6 +19,24 @@
 
 namespace fovea::cli {
 namespace {
+
+constexpr const char* kParent = "FOVEA_PARENT";
+
+// Pointers into the strings, with a null behind them.
+std::vector<char*> pointers_to(std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (auto& text : texts) pointers.push_back(text.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+// This program's, and whose child it is.
+std::vector<std::string> child_environment() {
+  std::vector<std::string> environment;
+  for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
+  environment.push_back(fmt::format("{}={}", kParent, getpid()));
+  return environment;
+}
 
 class SpawnPlan {
  public:
@@ -36,14 +56,11 @@ class SpawnPlan {
   SpawnPlan& operator=(const SpawnPlan&) = delete;
 
   pid_t start(const std::vector<std::string>& words) const {
-    std::string name = "fovea";
-    std::vector<std::string> copies = words;
-    std::vector<char*> pointers = {name.data()};
-    for (auto& word : copies) pointers.push_back(word.data());
-    pointers.push_back(nullptr);
+    std::vector<std::string> all = {"fovea"}, environment = child_environment();
+    all.insert(all.end(), words.begin(), words.end());
     pid_t child = -1;
-    const int failure =
-        posix_spawn(&child, "/proc/self/exe", &actions_, &attributes_, pointers.data(), environ);
+    const int failure = posix_spawn(&child, "/proc/self/exe", &actions_, &attributes_,
+                                    pointers_to(all).data(), pointers_to(environment).data());
     if (failure != 0) {
       throw Error(ErrorKind::other, "child",
                   fmt::format("this program must be able to start itself; found: {}. Is /proc "
@@ -75,6 +92,15 @@ ChildEnd run_child(const std::vector<std::string>& words, const std::filesystem:
   }
   const int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   return {code, usage.ru_maxrss * int64_t{1024}};
+}
+
+void end_with_parent() {
+  const char* parent = std::getenv(kParent);
+  if (parent == nullptr) return;
+  const bool alive = prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && std::to_string(getppid()) == parent;
+  unsetenv(kParent);
+  // It ended before it was asked for.
+  if (!alive) raise(SIGTERM);
 }
 
 }  // namespace fovea::cli

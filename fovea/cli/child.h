@@ -18,4 +18,8 @@ struct ChildEnd {
 /// Throws Error (other) when it cannot be started.
 ChildEnd run_child(const std::vector<std::string>& words, const std::filesystem::path& stdout_to);
 
+/// In a child of run_child(): SIGTERM comes as soon as the parent has ended, by kill -9 too. Elsewhere
+/// nothing. To be called before any other thread starts.
+void end_with_parent();
+
 }  // namespace fovea::cli

@@ -1,5 +1,6 @@
 #include "fovea/cli/program.h"
 
+#include "fovea/cli/child.h"
 #include "fovea/cli/commands.h"
 #include "fovea/cli/console.h"
 #include "fovea/cli/failure.h"
@@ -20,6 +21,7 @@ Command program() {
 int run_main(int argc, char** argv) {
   open_standard_files();
   ignore_write_signals();
+  end_with_parent();
   try {
     const Command root = program();
     std::vector<std::string> words(argv, argv + argc);

@@ -11,6 +11,7 @@
 #include "fovea/cli/device.h"
 #include "fovea/cli/model_view.h"
 #include "fovea/cli/run_report.h"
+#include "fovea/core/ceil_div.h"
 #include "fovea/core/error.h"
 #include "fovea/core/version.h"
 #include "fovea/data/open.h"
@@ -45,7 +46,7 @@ class Choice {
     auto& count = count_[wrong ? 1 : 0];
     auto& of_class = taken_[wrong ? 1 : 0][static_cast<size_t>(label)];
     const auto classes = static_cast<int64_t>(taken_[0].size());
-    if (count >= each_ || of_class >= (each_ + classes - 1) / classes) return false;
+    if (count >= each_ || of_class >= ceil_div(each_, classes)) return false;
     ++count;
     ++of_class;
     return true;

@@ -37,6 +37,12 @@ std::string message_of(const Error& error) {
   return end == std::string::npos ? text : text.substr(end + 2);
 }
 
+std::string placed_message_of(const Error& error) {
+  const std::string text = error.what();
+  const size_t end = text.find("] ");
+  return end == std::string::npos ? text : text.substr(1, end - 1) + ": " + text.substr(end + 2);
+}
+
 Command run_command() {
   return {.name = "run",
           .help = "tensors in, tensors out, through a network or a mechanism",

@@ -22,5 +22,7 @@ io::TensorMap load_input(const std::string& file);
 
 /// What an error says, without its `[where]`.
 std::string message_of(const Error& error);
+/// The same with its place before it: `where: rule; found X. Remedy.`
+std::string placed_message_of(const Error& error);
 
 }  // namespace fovea::cli

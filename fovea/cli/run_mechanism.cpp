@@ -13,11 +13,11 @@
 #include "fovea/cli/console.h"
 #include "fovea/cli/device.h"
 #include "fovea/cli/finite.h"
+#include "fovea/cli/mechanism_input.h"
 #include "fovea/cli/run.h"
 #include "fovea/core/error.h"
 #include "fovea/core/isa.h"
 #include "fovea/core/listed.h"
-#include "fovea/core/nearest.h"
 #include "fovea/io/tensors.h"
 #include "fovea/models/weights.h"
 #include "fovea/nn/attention/multi_head_attention.h"
@@ -28,107 +28,6 @@
 namespace fovea::cli {
 namespace {
 
-// What a file of tensors may hold beside q, k and v, and where it goes.
-struct Place {
-  const char* name;
-  std::optional<at::Tensor> nn::AttentionCall::*member;
-};
-constexpr Place kPlaces[] = {{"mask", &nn::AttentionCall::mask},
-                             {"bias", &nn::AttentionCall::bias},
-                             {"alibi_slopes", &nn::AttentionCall::alibi_slopes},
-                             {"relative_table", &nn::AttentionCall::relative_table},
-                             {"relative_keys", &nn::AttentionCall::relative_keys},
-                             {"key_lengths", &nn::AttentionCall::key_lengths}};
-
-std::vector<std::string> input_names() {
-  std::vector<std::string> names = {"q", "k", "v", "x", "context"};
-  for (const auto& place : kPlaces) names.emplace_back(place.name);
-  for (const char* other :
-       {"query_segments", "key_segments", "cu_seqlens_q", "cu_seqlens_k", "block_mask", "grid"}) {
-    names.emplace_back(other);
-  }
-  return names;
-}
-
-const at::Tensor& wanted(const io::TensorMap& tensors, const std::string& name, const std::string& file) {
-  const auto found = tensors.find(name);
-  if (found != tensors.end()) return found->second;
-  std::vector<std::string> names;
-  for (const auto& [other, tensor] : tensors) names.push_back(other);
-  throw data_error(
-      file, fmt::format("the tensor '{}' is missing. {}", name,
-                        suggest_name(name, names,
-                                     "Store q, k, v (B, H, T, D), or x (B, T, E), and, if wanted, mask.")));
-}
-
-void refuse_strangers(const io::TensorMap& tensors, const std::string& file) {
-  const std::vector<std::string> known = input_names();
-  for (const auto& [name, tensor] : tensors) {
-    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
-    throw data_error(
-        file, fmt::format("the tensor '{}' has no meaning here. {}", name,
-                          suggest_name(name, known, fmt::format("Store {} only.", fmt::join(known, ", ")))));
-  }
-}
-
-void refuse_types(const io::TensorMap& tensors, const std::string& file) {
-  constexpr at::ScalarType kTypes[] = {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble};
-  for (const char* name : {"q", "k", "v", "x", "context"}) {
-    const auto found = tensors.find(name);
-    if (found == tensors.end()) continue;
-    if (std::find(std::begin(kTypes), std::end(kTypes), found->second.scalar_type()) != std::end(kTypes))
-      continue;
-    throw data_error(file,
-                     fmt::format("the tensor '{}' must be float32, bfloat16, float16 or float64; found {}. "
-                                 "Convert it before it is stored.",
-                                 name, fovea::describe(found->second)));
-  }
-  const auto x = tensors.find("x"), context = tensors.find("context");
-  if (x == tensors.end() || context == tensors.end()) return;
-  if (x->second.scalar_type() != context->second.scalar_type()) {
-    throw data_error(file,
-                     fmt::format("x and context must be of one type; found {} and {}. Convert one of them.",
-                                 fovea::describe(x->second), fovea::describe(context->second)));
-  }
-}
-
-// Two tensors that mean something together only.
-std::optional<std::pair<at::Tensor, at::Tensor>> pair_of(const io::TensorMap& tensors, const char* first,
-                                                         const char* second, const std::string& file) {
-  if (!tensors.contains(first) && !tensors.contains(second)) return std::nullopt;
-  return std::pair(wanted(tensors, first, file), wanted(tensors, second, file));
-}
-
-bool takes_blocks(const std::string& mechanism) {
-  const auto& options = nn::find_attention(mechanism).options;
-  return std::any_of(options.begin(), options.end(), [](const auto& o) { return o.name == "block"; });
-}
-
-// `block`: see Attention::block().
-nn::AttentionCall call_of(const io::TensorMap& tensors, const std::string& file,
-                          const nn::Attention& attention) {
-  nn::AttentionCall call;
-  for (const auto& place : kPlaces) {
-    if (tensors.contains(place.name)) call.*place.member = tensors.at(place.name);
-  }
-  if (const auto ids = pair_of(tensors, "query_segments", "key_segments", file)) {
-    call.segments = AttendSegments{ids->first, ids->second};
-  }
-  if (const auto offsets = pair_of(tensors, "cu_seqlens_q", "cu_seqlens_k", file)) {
-    call.packed = nn::PackedOffsets{offsets->first, offsets->second};
-  }
-  const auto block = attention.block();
-  if (tensors.contains("block_mask") != block.has_value()) {
-    const std::string name = attention.mechanism();
-    throw data_error(file,
-                     "the tensor block_mask and the option block go together; found one of them. " +
-                         (takes_blocks(name) ? "Write " + name + ":block=64 where a block is 64 positions."
-                                             : "Leave it out: " + name + " takes no such mask."));
-  }
-  if (block) call.blocks = AttendBlocks{tensors.at("block_mask"), *block};
-  return call;
-}
-
 // Of q, k and v; what is wrong with them is said when they are used. Heads stand second in (B, H, T, D), and
 // in (total, H, D) of sequences behind each other.
 nn::AttentionShape shape_of(const nn::AttentionInput& in) {
@@ -136,22 +35,6 @@ nn::AttentionShape shape_of(const nn::AttentionInput& in) {
     return t.dim() > 1 ? std::max<int64_t>(t.size(dim), 1) : 1;
   };
   return {size(in.q, 1), size(in.k, 1), size(in.q, -1), size(in.v, -1)};
-}
-
-// Rows, columns and, if there are any, tokens before them.
-std::optional<nn::GridPositions> grid_of(const io::TensorMap& tensors, const std::string& file) {
-  const auto found = tensors.find("grid");
-  if (found == tensors.end()) return std::nullopt;
-  const at::Tensor& grid = found->second;
-  if (grid.dim() != 1 || grid.numel() < 2 || grid.numel() > 3 || grid.is_floating_point()) {
-    throw data_error(file,
-                     fmt::format("the tensor 'grid' must hold rows, columns and, if there are any, tokens "
-                                 "before them, as integers; found {}. Store 2 or 3 numbers.",
-                                 fovea::describe(grid)));
-  }
-  const at::Tensor numbers = grid.to(at::kCPU, at::kLong);
-  const auto number = [&](int64_t place) { return numbers[place].item<int64_t>(); };
-  return nn::GridPositions{number(0), number(1), grid.numel() == 3 ? number(2) : 0};
 }
 
 // Projections of rows, and the mechanism between them.
@@ -252,7 +135,10 @@ void require_all(const Call& call, const nn::AttentionPlan& plan, const io::Tens
   }
   const bool weighs = rows || attention->traits().needs_x;
   if (needs.empty()) {
-    if (weighs) required(call, "--weights");
+    if (weighs && !call.has("--weights")) {
+      throw usage_error(call.command(),
+                        "rows x are projected by weights. Give by --weights FILE what --list-weights names.");
+    }
     if (!weighs) require_weights(call, plan, *attention);
     return;
   }
@@ -292,11 +178,17 @@ void load_parameters(const std::string& file, nn::Attention& attention) {
 
 at::Tensor attend_operands(const Call& call, const nn::AttentionPlan& plan, const io::TensorMap& tensors,
                            const std::string& file) {
+  if (tensors.contains("context")) {
+    throw data_error(file,
+                     "context goes with x only; found it beside q, k and v. Leave it out: k and v are "
+                     "what the queries attend to.");
+  }
   nn::AttentionInput input;
-  input.q = wanted(tensors, "q", file);
-  input.k = wanted(tensors, "k", file);
-  input.v = wanted(tensors, "v", file);
+  input.q = wanted_tensor(tensors, "q", file);
+  input.k = wanted_tensor(tensors, "k", file);
+  input.v = wanted_tensor(tensors, "v", file);
   input.grid = grid_of(tensors, file);
+  require_heads(input, tensors.contains("cu_seqlens_q"), file);
   nn::AttentionShape shape = shape_of(input);
   shape.grid = input.grid;
   const auto attention = plan.build(shape);
@@ -314,6 +206,11 @@ at::Tensor attend_rows(const Call& call, const io::TensorMap& tensors, const std
   if (tensors.contains("q") || tensors.contains("k") || tensors.contains("v")) {
     throw data_error(file, "x stands in the place of q, k and v; found both. Leave one out.");
   }
+  if (width(x) % heads_of(call) != 0) {
+    throw data_error(file,
+                     fmt::format("--heads must divide the width of x; found {} and {}. Choose a divisor.",
+                                 heads_of(call), fovea::describe(x)));
+  }
   nn::MultiHeadAttention host =
       make_host(heads_of(call), *call.get("MECHANISM"), width(x), width(context), grid_of(tensors, file));
   const std::string weights = required(call, "--weights");
@@ -327,12 +224,17 @@ at::Tensor attend_rows(const Call& call, const io::TensorMap& tensors, const std
 at::Tensor attend_from(const Call& call, const nn::AttentionPlan& plan, const io::TensorMap& tensors,
                        const std::string& file) {
   require_all(call, plan, tensors, file);
+  if (call.has("--heads") && !tensors.contains("x")) {
+    throw usage_error(call.command(),
+                      "--heads is of rows x; found q, k and v, which have their heads. Leave "
+                      "it out.");
+  }
   try {
     return tensors.contains("x") ? attend_rows(call, tensors, file)
                                  : attend_operands(call, plan, tensors, file);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::usage) throw;
-    throw data_error(file, message_of(error));
+    throw data_error(file, placed_message_of(error));
   }
 }
 
@@ -344,9 +246,7 @@ int run_mechanism(const Call& call) {
   const nn::AttentionPlan plan = nn::parse_attention(*call.get("MECHANISM"));
   if (call.has("--list-weights")) return list_weights(call, plan);
   const std::string input = required(call, "--input"), output = required(call, "--output");
-  const io::TensorMap tensors = load_input(input);
-  refuse_strangers(tensors, input);
-  refuse_types(tensors, input);
+  const io::TensorMap tensors = load_mechanism_input(input);
   const c10::NoGradGuard no_grad;
   const io::TensorMap result = {{"out", attend_from(call, plan, tensors, input)}};
   // Not the inputs: what a masked key holds has no influence, NaN included.

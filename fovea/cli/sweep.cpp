@@ -204,7 +204,9 @@ ordered_json described(json config, const std::string& mechanism) {
     row["parameters"] = estimate.parameters;
     row["multiply_adds"] = estimate.multiply_adds;
   } catch (const Error& error) {
-    row[error.kind() == ErrorKind::usage ? "refused" : "failed"] = message_of(error);
+    row[error.kind() == ErrorKind::usage ? "refused" : "failed"] = placed_message_of(error);
+  } catch (const std::exception& error) {
+    row["failed"] = error.what();
   }
   return row;
 }

@@ -23,14 +23,25 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
+// One that goes on where the name ends, or ends where it goes on.
+std::string longer_or_shorter(std::string_view name, const std::vector<std::string>& candidates) {
+  constexpr size_t kLeast = 3;
+  for (const auto& candidate : candidates) {
+    const size_t common = std::min(name.size(), candidate.size());
+    if (common >= kLeast && name.substr(0, common) == candidate.substr(0, common)) return candidate;
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string nearest_name(std::string_view name, const std::vector<std::string>& candidates) {
-  // A long stranger is no misspelling, and comparing it would cost its square. Of a short one a letter must
-  // stay.
+  // A long stranger is no misspelling, and comparing it would cost its square. Of a short one most letters
+  // must stay.
   if (name.empty() || name.size() > 200) return {};
   std::string best;
-  size_t best_distance = std::min(std::max<size_t>(2, name.size() / 3) + 1, name.size());
+  const size_t most = name.size() <= 4 ? 1 : std::max<size_t>(2, name.size() / 3);
+  size_t best_distance = std::min(most + 1, name.size());
   for (const auto& candidate : candidates) {
     const size_t distance = edit_distance(name, candidate);
     if (distance < best_distance) {
@@ -38,7 +49,7 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
       best = candidate;
     }
   }
-  return best;
+  return best.empty() ? longer_or_shorter(name, candidates) : best;
 }
 
 std::string suggest_name(std::string_view name, const std::vector<std::string>& candidates,

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/core/error.h"
 #include "fovea/data/mix.h"
 
@@ -63,7 +64,7 @@ BatchMaker::BatchMaker(std::shared_ptr<const Dataset> dataset, LoaderOptions opt
   check_counts(options_);
   check_mixing(options_);
   const int64_t n = dataset_->size(), size = options_.batch_size;
-  batches_ = options_.drop_last ? n / size : (n + size - 1) / size;
+  batches_ = options_.drop_last ? n / size : ceil_div(n, size);
   if (batches_ == 0) {
     throw data_error(
         "loader", fmt::format("an epoch must have at least one batch; found {} images for batches of {}{}. "

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/core/error.h"
 #include "fovea/explain/colormap.h"
 #include "fovea/explain/scale_bar.h"
@@ -131,7 +132,7 @@ io::Image overlay(const io::Image& image, const at::Tensor& map, const OverlayOp
     throw usage_error("overlay", fmt::format("alpha lies in [0, 1]; found {}.", options.alpha));
   }
   const int64_t longer = std::max(image.width, image.height);
-  const int64_t factor = std::max<int64_t>(1, (options.min_side + longer - 1) / longer);
+  const int64_t factor = std::max<int64_t>(1, ceil_div(options.min_side, longer));
   io::Image out = colourise(upscale_map(map, image.height * factor, image.width * factor), options.color_map);
   for (int64_t y = 0; y < out.height; ++y) {
     for (int64_t x = 0; x < out.width; ++x) {

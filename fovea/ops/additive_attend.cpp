@@ -7,6 +7,7 @@
 #include "fovea/ops/additive_attend_composed.h"
 #include "fovea/ops/additive_attend_fused.h"
 #include "fovea/ops/attend_checks.h"
+#include "fovea/ops/attend_shapes.h"
 #include "fovea/ops/choice.h"
 #include "fovea/ops/describe.h"
 
@@ -59,12 +60,14 @@ constexpr Implementation<at::Tensor, at::Tensor, at::Tensor, at::Tensor> kAdditi
 AttendChoice additive_attend_choice(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                     const at::Tensor& w, const AttendOptions& options) {
   check_additive(q, k, v, w, options);
+  if (q.is_meta()) return {"shapes", {}};
   return explain_choice(kAdditive, options, q, k, v, w);
 }
 
 AttendResult additive_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              const at::Tensor& w, const AttendOptions& options) {
   check_additive(q, k, v, w, options);
+  if (q.is_meta()) return attend_shapes(q, k, v, options);
   return run_best(kWhere, kAdditive, options, q, k, v, w);
 }
 

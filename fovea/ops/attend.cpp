@@ -5,6 +5,7 @@
 #include "fovea/ops/attend_decode.h"
 #include "fovea/ops/attend_fused.h"
 #include "fovea/ops/attend_sdpa.h"
+#include "fovea/ops/attend_shapes.h"
 #include "fovea/ops/attend_similarity.h"
 #include "fovea/ops/choice.h"
 
@@ -23,6 +24,7 @@ constexpr Implementation<at::Tensor, at::Tensor, at::Tensor> kImplementations[] 
 AttendChoice attend_choice(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const AttendOptions& options) {
   check_attend(q, k, v, options);
+  if (q.is_meta()) return {"shapes", {}};
   return with_operands(q, k, options, [&](const at::Tensor& queries, const at::Tensor& keys) {
     return explain_choice(kImplementations, options, queries, keys, v);
   });
@@ -31,6 +33,7 @@ AttendChoice attend_choice(const at::Tensor& q, const at::Tensor& k, const at::T
 AttendResult attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                     const AttendOptions& options) {
   check_attend(q, k, v, options);
+  if (q.is_meta()) return attend_shapes(q, k, v, options);
   return with_operands(q, k, options, [&](const at::Tensor& queries, const at::Tensor& keys) {
     return run_best("attend", kImplementations, options, queries, keys, v);
   });

@@ -172,7 +172,7 @@ AttendResult attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
 
 /// Which implementation attend() runs, and why those before it cannot.
 struct AttendChoice {
-  std::string name;  ///< decode, fused, sdpa or composed
+  std::string name;  ///< decode, fused, sdpa or composed; shapes of tensors without numbers
   /// "fused: the weights are asked for"
   std::vector<std::string> refusals;
 };

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/kernels/attend_args.h"
 #include "fovea/ops/attend_calls.h"
 #include "fovea/ops/attend_composed.h"
@@ -86,8 +87,8 @@ class Lessons {
     // As many tasks as keep a few threads busy, however many those are: sums must not depend on them.
     constexpr int64_t kTasks = 16;
     const int64_t wanted = (kTasks + n.kv_heads - 1) / std::max<int64_t>(n.kv_heads, 1);
-    if (!learners.empty() && !each_entry) chunk_ = std::max<int64_t>((n.batch + wanted - 1) / wanted, 1);
-    const int64_t chunks = (n.batch + chunk_ - 1) / chunk_;
+    if (!learners.empty() && !each_entry) chunk_ = std::max<int64_t>(ceil_div(n.batch, wanted), 1);
+    const int64_t chunks = ceil_div(n.batch, chunk_);
     for (const size_t i : learners) {
       const at::Tensor& sums = sums_.emplace_back(functors[i]->make_sums(chunks, n.heads));
       const int64_t size = sums.element_size();

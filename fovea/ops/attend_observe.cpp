@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <string>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/core/error.h"
 #include "fovea/kernels/observe_args.h"
 #include "fovea/ops/attend_checks.h"
@@ -73,7 +74,7 @@ AttendObserved make_room(const at::Tensor& q, const at::Tensor& k, const AttendO
   if (wanted.received) room.received = at::empty({b, h, m}, floats);
   if (wanted.blocks) {
     const auto [queries, of_keys] = *wanted.blocks;
-    room.blocks = at::zeros({b, h, (n + queries - 1) / queries, (m + of_keys - 1) / of_keys}, floats);
+    room.blocks = at::zeros({b, h, ceil_div(n, queries), ceil_div(m, of_keys)}, floats);
   }
   if (!wanted.rows.empty()) {
     room.rows = at::zeros({b, h, static_cast<int64_t>(wanted.rows.size()), m}, floats);

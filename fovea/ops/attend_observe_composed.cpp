@@ -12,6 +12,7 @@
 #include <tuple>
 #include <utility>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/ops/attend_composed.h"
 
 namespace fovea {
@@ -49,8 +50,8 @@ at::Tensor distances_of(const at::Tensor& weights) {
 
 at::Tensor block_means(const at::Tensor& weights, const ObservedBlocks& size) {
   const auto blocks = [&](const at::Tensor& pairs) {  // (., ., N, M)
-    const int64_t n = pairs.size(2), m = pairs.size(3), nq = (n + size.queries - 1) / size.queries,
-                  nk = (m + size.keys - 1) / size.keys;
+    const int64_t n = pairs.size(2), m = pairs.size(3), nq = ceil_div(n, size.queries),
+                  nk = ceil_div(m, size.keys);
     return at::constant_pad_nd(pairs, {0, nk * size.keys - m, 0, nq * size.queries - n})
         .view({pairs.size(0), pairs.size(1), nq, size.queries, nk, size.keys})
         .sum({3, 5});

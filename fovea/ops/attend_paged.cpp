@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/core/error.h"
 #include "fovea/kernels/decode_args.h"
 #include "fovea/ops/attend_calls.h"
@@ -83,7 +84,7 @@ void check_numbers(const PagedCache& cache, const Index& index) {
                         "a length must be in 0 ... " + std::to_string(room) + ", as the table's rows hold",
                         std::to_string(length) + " for sequence " + std::to_string(b), "Lengthen the table.");
     }
-    for (int64_t i = 0; i < (length + page - 1) / page; ++i) {
+    for (int64_t i = 0; i < ceil_div(length, page); ++i) {
       const int32_t number = index.row(b)[i];
       if (number >= 0 && number < pages) continue;
       throw usage_error(

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/ops/attend_composed.h"
 #include "fovea/ops/attend_functors.h"
 
@@ -56,7 +57,7 @@ at::Tensor attend_paged_composed(const at::Tensor& q, const PagedCache& cache,
   std::vector<at::Tensor> outs;
   for (int64_t b = 0; b < q.size(0); ++b) {
     const auto length = cache.lengths[b].item<int64_t>();
-    const at::Tensor numbers = cache.table[b].narrow(0, 0, (length + page - 1) / page);
+    const at::Tensor numbers = cache.table[b].narrow(0, 0, ceil_div(length, page));
     AttendOptions one;
     one.scale = options.scale;
     const FunctorList functors = {std::make_shared<AtTheEnd>(options.functors, length - queries, b)};

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <optional>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/core/error.h"
 #include "fovea/data/loader.h"
 #include "fovea/models/network.h"
@@ -30,7 +31,7 @@ double seconds_since(Clock::time_point start) {
 
 int64_t steps_of_epoch(const TrainerParts& parts) {
   const int64_t batches = parts.train->batches_per_epoch(), group = parts.config.accumulate;
-  return (batches + group - 1) / group;
+  return ceil_div(batches, group);
 }
 
 }  // namespace
@@ -64,7 +65,7 @@ struct Trainer::State {
   }
   bool epoch_ends() const { return progress.step % steps_per_epoch == 0; }
   /// From 1, of the last step done.
-  int64_t epoch() const { return (progress.step + steps_per_epoch - 1) / steps_per_epoch; }
+  int64_t epoch() const { return ceil_div(progress.step, steps_per_epoch); }
 
   TrainerParts parts;
   RunFolder& folder;
@@ -168,7 +169,7 @@ StepReport Trainer::State::report() const {
   report.step = progress.step;
   report.total_steps = total_steps;
   report.epoch = epoch();
-  report.epochs = (total_steps + steps_per_epoch - 1) / steps_per_epoch;
+  report.epochs = ceil_div(total_steps, steps_per_epoch);
   const double steps = static_cast<double>(progress.interval_steps);
   const double samples = static_cast<double>(progress.interval_samples);
   report.loss = progress.interval_loss / steps;
@@ -189,7 +190,7 @@ double Trainer::State::seconds_left() const {
                                   ? validation_seconds / static_cast<double>(validations_here)
                                   : a_step * static_cast<double>(parts.val->batches_per_epoch()) /
                                         static_cast<double>(3 * parts.config.accumulate);
-  const int64_t validations = (total_steps + steps_per_epoch - 1) / steps_per_epoch;
+  const int64_t validations = ceil_div(total_steps, steps_per_epoch);
   return training + a_validation * static_cast<double>(validations - (progress.step - 1) / steps_per_epoch);
 }
 

@@ -102,7 +102,7 @@ TEST(Run, MechanismTakesRelativeKeys) {
   ASSERT_EQ(ended.exit_code, 0) << ended.err;
   EXPECT_NEAR(read_tensors(out).at("out").values.at(0), 7, 1e-5);
   EXPECT_TRUE(run_fovea({"run", "mechanism", "cosine:learned=false", "--input", in, "--output", out})
-                  .is_one_line_with({"takes no relative keys"}));
+                  .is_one_line_with({"cosine: it does not add relative keys to its scores"}));
 }
 
 // Two rows of width 1, projected by q = 0, k = x, v = 2 x, then 3 out + 1: the mean of what is seen.
@@ -119,7 +119,7 @@ TEST(Run, MechanismProjectsRows) {
     write_tensors(weights, projections);
     return run_fovea({"run", "mechanism", mechanism, "--input", in, "--output", out, "--weights", weights});
   };
-  const FloatTensor x = {{1, 2, 1}, {5, 7}}, context = {{1, 3, 1}, {1, 2, 6}};
+  const FloatTensor x = {{1, 2, 1}, {5, 7}}, context = {{1, 3, 1}, {1, 2, 6}}, heads = {{1, 1, 2, 1}, {5, 7}};
   ASSERT_EQ(run("softmax", {{"x", x}}).exit_code, 0);
   EXPECT_FLOAT_EQ(read_tensors(out).at("out").values.at(0), 2 * 6 * 3 + 1);
   ASSERT_EQ(run("softmax:causal=true", {{"x", x}}).exit_code, 0);
@@ -129,6 +129,12 @@ TEST(Run, MechanismProjectsRows) {
   const auto both = run("softmax", {{"x", x}, {"q", x}});
   EXPECT_EQ(both.exit_code, 3);
   EXPECT_TRUE(both.is_one_line_with({"x stands in the place of q, k and v"}));
+  write_tensors(in, {{"q", heads}, {"k", heads}, {"v", heads}, {"context", context}});
+  EXPECT_TRUE(run_fovea({"run", "mechanism", "softmax", "--input", in, "--output", out})
+                  .is_one_line_with({"context goes with x only"}));
+  write_tensors(in, {{"q", heads}, {"k", heads}, {"v", heads}});
+  EXPECT_TRUE(run_fovea({"run", "mechanism", "softmax", "--heads", "2", "--input", in, "--output", out})
+                  .is_one_line_with({"--heads is of rows x"}));
   const auto missing = run("additive", {{"x", x}});
   EXPECT_EQ(missing.exit_code, 4);
   EXPECT_TRUE(missing.is_one_line_with({"1 missing (attention.w)"})) << missing.err;
@@ -154,8 +160,10 @@ TEST(Run, MechanismNamesWhatDoesNotFit) {
   expect("softmax", {{"mas", one}}, 3, "Did you mean 'mask'?");
   expect("softmax", {{"bias", {{2, 2}, {0, 0, 0, 0}}}}, 3, "broadcastable");
   expect("softmax", {{"query_segments", one}}, 3, "'key_segments' is missing");
-  expect("softmax:block=2", {}, 3, "block_mask and the option block go together");
+  expect("softmax:block=2", {}, 3, "the option block goes with a tensor block_mask; found none");
   expect("softmax", {{"block_mask", one}}, 3, "Write softmax:block=64");
+  expect("hybrid", {{"block_mask", one}}, 3, "Leave it out: hybrid takes no such mask.");
+  expect("softmax", {{"q", {{2, 1, 2}, {0, 0, 0, 0}}}}, 3, "q, k and v must be (B, H, T, D); found q");
   expect("bigbird", {{"block_mask", one}}, 3, "Leave it out: bigbird takes no such mask.");
   for (const char* text : {"bigbird:block=2", "head_router:block=2"}) {
     expect(text, {}, 2, "the option 'block' is unknown");

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include "fixtures.h"
 #include "fovea/io/folder_lock.h"
@@ -104,6 +106,32 @@ TEST(Sweep, ASignalStopsTheTrainingToo) {
   const auto table = nlohmann::json::parse(read_text(work / "out/sweep.json"));
   EXPECT_EQ(table["mechanisms"], std::vector<std::string>{"softmax"});
   EXPECT_TRUE(table["rows"].empty());
+}
+
+TEST(Sweep, AKilledSweepLeavesNoTrainingBehind) {
+  const TemporaryFolder work;
+  write_idx(work / "data");
+  Running running(sweep(work, {"--set", "max_steps=100000", "--attention", "softmax"}));
+  const fs::path log = work / "out/softmax/metrics.jsonl", saved = work / "out/softmax/last";
+  std::error_code ignored;
+  ASSERT_TRUE(
+      running.wait_until([&] { return fs::exists(log, ignored) && fs::file_size(log, ignored) > 0; }));
+  running.send(SIGKILL);
+  EXPECT_EQ(running.wait().signal, SIGKILL);
+  // The training saves what it has, and leaves its folder to the next.
+  const auto ended = [&] {
+    try {
+      return fs::exists(saved, ignored) && (io::FolderLock(work / "out/softmax", "test"), true);
+    } catch (const std::exception&) {
+      return false;
+    }
+  };
+  bool free = ended();
+  for (int i = 0; i < 600 && !free; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    free = ended();
+  }
+  EXPECT_TRUE(free);
 }
 
 // Two would replace each other's table; and what kept a training from its folder says nothing of its

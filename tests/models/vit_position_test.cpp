@@ -73,6 +73,24 @@ TEST(VitAttention, EveryMechanismIsCountedOrRefused) {
   EXPECT_GE(counted, 30);
 }
 
+// What depends on numbers when it runs, as lengths, slopes and thresholds do.
+TEST(VitAttention, SettingsAreCountedWithoutNumbers) {
+  const auto counts = [](const char* attention, const std::string& position) {
+    SCOPED_TRACE(attention + (" with " + position));
+    const nn::MetaDeviceScope meta;
+    const nlohmann::json config = {
+        {"attention", attention}, {"class_token", false}, {"global_pool", "avg"}, {"position", position}};
+    EXPECT_NO_THROW(EXPECT_GT(summarise(*make_model("fashion_vit", config)).multiply_adds, 0));
+  };
+  for (const auto& entry : nn::position_entries()) counts("softmax", entry.name);
+  for (const char* text : {"entmax:alpha=1.2", "entmax:learned=true", "memory:size=4",
+                           "memory:size=4,temporal=true", "nystrom:exact=true", "head_gate:causal=true"}) {
+    counts(text, "learned");
+  }
+  counts("local_p", "shaw");
+  counts("hierarchical:segment=16", "rotary");
+}
+
 TEST(VitAttention, AClassTokenThatSeesItselfAloneIsRefused) {
   for (const char* text : {"forgetting", "sparse_fixed", "linear:causal=true", "lsh:causal=true"}) {
     const nlohmann::json with_token = {{"attention", text}};

@@ -27,7 +27,9 @@ TEST(Approximation, NumbersGoWhereTheyStand) {
 TEST(Approximation, WhatIsExactDoesNotErr) {
   Approximations approximations(approximated_input(96));
   for (const char* text :
-       {"softmax", "softmax:window=96", "nystrom:landmarks=96,exact=true", "lsh:chunk=96"}) {
+       {"softmax", "softmax:window=96", "nystrom:landmarks=96,exact=true", "lsh:chunk=96",
+        "softmax:causal=true,window=96", "softmax:scale=0.5,window=96", "lsh:chunk=96,causal=true,scale=0.5",
+        "hybrid:block_size=8,query_block=8,chosen=12,causal=true", "sparse_fixed:stride=96"}) {
     EXPECT_LT(approximations.error_of(text, 2).mean, 2e-5) << text;
   }
   const ApproximationError same = approximations.error_of("softmax", 1);

@@ -156,7 +156,7 @@ TEST(Attention, RefusesWhatItDoesNotKnow) {
   refuses("softmax:sigmoid_bias=1", "sigmoid_bias belongs to the normaliser sigmoid; found softmax");
   refuses("sparse_strided:global=1", "the option 'global' is unknown");
   refuses("sparse_fixed:stride=4,summary=5", "summary must be at most stride; found 5 of 4");
-  refuses("sparse_fixed:causal=bottom_right", "the option 'causal' is unknown");
+  refuses("sparse_fixed:causal=bottom_right", "it has no choice of causal order");
   refuses("bigbird:window=2", "window must be an odd number of blocks; found 2");
   refuses("deformable:levels=33", "levels at most 32; found 4 points, 33 levels");
   refuses("deformable:points=1025", "points must be at most 1024");
@@ -283,6 +283,10 @@ TEST(Attention, ALearnedTemperatureOfCosinesIsAtMost100) {
   attention->named_parameters()["logit_scale"].fill_(7.0);
   attention->to(at::kDouble);
   EXPECT_LT(gap(attention->forward(input).out, run("cosine:scale=100,learned=false", t)), 1e-9);
+  expect_error(ErrorKind::usage,
+               {"[cosine]", "scale must be at most 100 to learn; found 200", "learned=false"},
+               [] { parse_attention("cosine:scale=200"); });
+  parse_attention("cosine:scale=200,learned=false");
 }
 
 // Several sequences behind each other: each as it is by itself, heads in the second dimension.

@@ -199,7 +199,9 @@ TEST(Hard, RefusesWhatDoesNotFit) {
   refuses("straight_through draws one key", [] { parse_attention("hard:k=2"); });
   refuses("temperature belongs to straight_through",
           [] { parse_attention("hard:estimator=reinforce,temperature=0.5"); });
-  refuses("baseline_decay must be in [0, 1]", [] { parse_attention("hard:baseline_decay=1.5"); });
+  refuses("entropy and baseline_decay belong to rewards", [] { parse_attention("hard:entropy=5"); });
+  refuses("baseline_decay must be in [0, 1]",
+          [] { parse_attention("hard:estimator=reinforce,baseline_decay=1.5"); });
   const auto attention = drawing("estimator=reinforce", {1, 1, 4, 4}), straight = drawing("", {1, 1, 4, 4});
   refuses("a call while training", [&] { attention->loss_term(at::zeros({2})); });
   AttentionInput input = range::rows_of(2, 1, 5, 4);

@@ -240,13 +240,25 @@ TEST(Transformer, DropsOnlyInTraining) {
   EXPECT_EQ(gap(encoder->forward(x), encoder->forward(x)), 0.0);
 }
 
+// A call's own dropout counts where the module has none.
+TEST(MultiHeadAttention, ACallDropsWhereTheModuleDoesNot) {
+  MultiHeadAttention host(of_width(8, 2));
+  const at::Tensor x = at::randn({1, 6, 8});
+  AttentionCall call;
+  call.dropout_p = 0.5;
+  for (const bool training : {true, false}) {
+    host->train(training);
+    EXPECT_GT(gap(host->forward(x, x, x, call).out, host->forward(x, x, x, {}).out), 1e-3);
+  }
+}
+
 // Mechanisms that form no weights train beside layers that drop.
 TEST(Transformer, DropsAttentionApart) {
   TransformerOptions options = small_transformer();
   options.dropout = 0.5, options.attention = "linear";
   const at::Tensor x = at::randn({1, 6, 8});
   expect_error(ErrorKind::usage, {"Set the dropout of attention to 0"},
-               [&] { TransformerEncoder(options, 1)->forward(x); });
+               [&] { TransformerEncoder(options, 1); });
   options.attention_dropout = 0.0;
   TransformerEncoder encoder(options, 1);
   EXPECT_GT(gap(encoder->forward(x), encoder->forward(x)), 1e-3);

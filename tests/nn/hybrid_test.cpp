@@ -48,7 +48,7 @@ TEST(Hybrid, OfAllBlocksIsSoftmax) {
       input.call.causal = causal;
       input.call.key_lengths = at::tensor({int64_t{130}, int64_t{77}});
       const at::Tensor seen = at::randn_like(input.q);
-      const auto found = with_slopes("hybrid:block=16,query_block=24,chosen=9", input, seen),
+      const auto found = with_slopes("hybrid:block_size=16,query_block=24,chosen=9", input, seen),
                  expected = with_slopes("softmax", input, seen);
       for (size_t i = 0; i < found.size(); ++i) {
         EXPECT_LT(gap(found[i], expected[i]), type == at::kDouble ? 1e-14 : 1e-6) << i;
@@ -65,7 +65,7 @@ TEST(Hybrid, EqualsTheAuthorsMoBA) {
     AttentionInput input;
     input.q = number("q"), input.k = number("k"), input.v = number("v");
     const std::string text =
-        "hybrid:query_block=1,causal=true,block=" + std::to_string(number("block").item<int64_t>()) +
+        "hybrid:query_block=1,causal=true,block_size=" + std::to_string(number("block").item<int64_t>()) +
         ",chosen=" + std::to_string(number("topk").item<int64_t>());
     const auto found = with_slopes(text, input, number("seen"));
     const char* keys[] = {"out", "grad.q", "grad.k", "grad.v"};
@@ -77,8 +77,8 @@ TEST(Hybrid, EqualsTheAuthorsMoBA) {
 // Queries in the middle of a block too: what comes later takes no part in their choice.
 TEST(Hybrid, TheFutureChangesNothing) {
   at::manual_seed(52);
-  for (const char* text : {"hybrid:block=8,query_block=12,chosen=2,causal=true",
-                           "hybrid:block=8,query_block=1,chosen=3,causal=true"}) {
+  for (const char* text : {"hybrid:block_size=8,query_block=12,chosen=2,causal=true",
+                           "hybrid:block_size=8,query_block=1,chosen=3,causal=true"}) {
     const AttentionInput input = coarse_input(100, 100, 4);
     const at::Tensor all = of_size(text, 4)->forward(input).out;
     for (const int64_t count : {1, 30, 43, 64, 99}) {
@@ -99,7 +99,7 @@ TEST(Hybrid, TheFutureChangesNothing) {
 TEST(Hybrid, SeesWhatItChose) {
   at::manual_seed(53);
   AttentionInput input = coarse_input(300, 410, 16);
-  const auto attention = of_size("hybrid:block=64,query_block=40,chosen=2", 16);
+  const auto attention = of_size("hybrid:block_size=64,query_block=40,chosen=2", 16);
   const at::Tensor chosen = dynamic_cast<HybridAttention&>(*attention).chosen_blocks(input);
   EXPECT_EQ(chosen.sizes(), (std::vector<int64_t>{2, 2, 8, 7}));
   EXPECT_TRUE((chosen.sum(-1) == 2).all().item<bool>());
@@ -129,12 +129,12 @@ TEST(Hybrid, FindsTheBlockThatAnswers) {
 TEST(Hybrid, CostCountsPairs) {
   at::manual_seed(55);
   for (const char* options : {"", ",causal=true", ",causal=bottom_right"}) {
-    for (const char* sizes : {"block=5,query_block=4,chosen=3", "block=2,query_block=9,chosen=2"}) {
+    for (const char* sizes : {"block_size=5,query_block=4,chosen=3", "block_size=2,query_block=9,chosen=2"}) {
       AttentionInput input = coarse_input(37, 40, 1, at::kDouble);
       input.call.weights = true;
       const auto attention = of_size(std::string("hybrid:") + sizes + options, 1);
       const at::Tensor pairs = (attention->forward(input).weights[0][0] > 0).sum();
-      const int64_t blocks = sizes[6] == '5' ? 10 * 8 : 5 * 20;
+      const int64_t blocks = sizes[11] == '5' ? 10 * 8 : 5 * 20;
       EXPECT_EQ(attention->cost(37, 40, 1).multiply_adds, 2 * pairs.item<int64_t>() + blocks)
           << sizes << options;
     }
@@ -147,7 +147,7 @@ TEST(Hybrid, ChoosesTheSameInHalfTypes) {
     const AttentionInput half = coarse_input(200, 200, 16, type);
     AttentionInput wide = half;
     for (at::Tensor* t : {&wide.q, &wide.k, &wide.v}) *t = t->to(at::kFloat);
-    const auto attention = of_size("hybrid:block=32,query_block=16,chosen=2", 16);
+    const auto attention = of_size("hybrid:block_size=32,query_block=16,chosen=2", 16);
     const at::Tensor out = attention->forward(half).out;
     EXPECT_EQ(out.scalar_type(), type);
     EXPECT_LT(gap(out, attention->forward(wide).out), 0.02);
@@ -163,7 +163,7 @@ TEST(Hybrid, RefusesWhatDoesNotFit) {
     });
   };
   const auto nothing = [](AttentionCall&) {};
-  refuses("hybrid:block=0", "block must be a whole number from 1", nothing);
+  refuses("hybrid:block_size=0", "block_size must be a whole number from 1", nothing);
   refuses("hybrid:query_block=0", "query_block must be a whole number from 1", nothing);
   refuses("hybrid:chosen=0", "chosen must be a whole number from 1", nothing);
   refuses("hybrid", "takes no masks", [](auto& call) { call.mask = at::ones({20, 20}, at::kBool); });

@@ -34,10 +34,10 @@ std::shared_ptr<Attention> built_lowrank(const std::string& text) {
 // Padding changes nothing of what is before it, not even with NaN in it.
 TEST(LowRank, AnEntryIsWhatItIsWithoutPadding) {
   const std::vector<int64_t> lengths = {20, 7, 3};
-  for (const char* text :
-       {"nystrom", "nystrom:landmarks=3", "nystrom:exact=true,conv_kernel_size=3",
-        "linformer:length=32,rank=4", "lsh:chunk=32", "lsh:buckets=2,chunk=20,rounds=2",
-        "hybrid:block=3,query_block=4,chosen=2", "hybrid:block=3,query_block=1,chosen=2,causal=true"}) {
+  for (const char* text : {"nystrom", "nystrom:landmarks=3", "nystrom:exact=true,conv_kernel_size=3",
+                           "linformer:length=32,rank=4", "lsh:chunk=32", "lsh:buckets=2,chunk=20,rounds=2",
+                           "hybrid:block_size=3,query_block=4,chosen=2",
+                           "hybrid:block_size=3,query_block=1,chosen=2,causal=true"}) {
     at::manual_seed(21);
     const auto attention = built_lowrank(text);
     AttentionInput input = low_rank_input(20);
@@ -134,6 +134,7 @@ TEST(LowRank, RefusesWhatDoesNotFit) {
           "[nystrom] landmarks must be at most the positions of the sequence; found 21 of 20", nothing);
   refuses("nystrom:iterations=0", "iterations must be a whole number from 1", nothing);
   refuses("nystrom:iterations=1001", "iterations must be at most 1000; found 1001", nothing);
+  refuses("nystrom:exact=true,iterations=3", "iterations belong to a pseudo-inverse by steps", nothing);
   refuses("nystrom:conv_kernel_size=4", "conv_kernel_size must be odd, or 0; found 4", nothing);
   refuses("linformer:rank=9,length=8", "rank must be at most length; found 9 of 8", nothing);
   refuses("linformer:rank=0", "rank must be a whole number from 1", nothing);
@@ -153,7 +154,7 @@ TEST(LowRank, RefusesWhatDoesNotFit) {
     refuses(text, "takes no masks", [](AttentionInput& input) {
       input.call.mask = at::ones({20, 20}, at::kBool);
     });
-    refuses(text, "has no weights to show or drop", [](AttentionInput& input) { input.call.weights = true; });
+    refuses(text, "has no weights to show", [](AttentionInput& input) { input.call.weights = true; });
     refuses(text, "Set the dropout of attention to 0",
             [](AttentionInput& input) { input.call.dropout_p = 0.1; });
     refuses(text, "key_lengths must be integers of shape (B)",

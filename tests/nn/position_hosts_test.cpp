@@ -178,9 +178,15 @@ TEST(PositionHosts, RefuseWhatDoesNotFit) {
     expect_error(ErrorKind::usage, parts, [&] { MultiHeadAttention layer(options); });
   };
   refuses({"[sinusoidal]", "rows of a network", "Give it to the network"}, "sinusoidal");
-  refuses({"[shaw]", "scaled dot products", "additive"}, "shaw", "additive");
-  refuses({"[music]", "scaled dot products", "cosine"}, "music", "cosine");
+  refuses({"[shaw]", "must add relative keys to its scores", "additive"}, "shaw", "additive");
+  refuses({"[music]", "must add relative keys to its scores", "cosine"}, "music", "cosine");
+  refuses({"[alibi]", "must take biases", "linear"}, "alibi", "linear");
   refuses({"[swin]", "a sequence"}, "swin");
+  MultiHeadAttentionOptions still;
+  still.embed_dim = 8, still.num_heads = 2, still.position = "rotary", still.attention = "deformable";
+  still.grid = GridPositions{2, 3, 0};
+  expect_error(ErrorKind::usage, {"[rotary]", "must read queries and keys", "deformable"},
+               [&] { MultiHeadAttention host(still); });
   TransformerOptions sequence = placed("sine2d");
   sequence.grid.reset();
   expect_error(ErrorKind::usage, {"[sine2d]", "a sequence"},
@@ -195,7 +201,7 @@ TEST(PositionHosts, RefuseWhatDoesNotFit) {
   call.relative_keys = at::zeros({1, 3, 4});
   options.position = "none", options.attention = "cosine";
   MultiHeadAttention cosine(options);
-  expect_error(ErrorKind::usage, {"[cosine]", "takes no relative keys"},
+  expect_error(ErrorKind::usage, {"[cosine]", "does not add relative keys to its scores"},
                [&] { cosine->forward(x, x, x, call); });
 }
 

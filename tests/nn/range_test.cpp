@@ -107,7 +107,7 @@ TEST(Forgetting, IsOfOneSequenceInCausalOrder) {
   expect_error(ErrorKind::usage, {"[forgetting]", "rows before projection"}, [] {
     parse_attention("forgetting").build({2, 2, 4, 4, 0});
   });
-  expect_error(ErrorKind::usage, {"the option 'causal' is unknown"},
+  expect_error(ErrorKind::usage, {"it has no choice of causal order"},
                [] { parse_attention("forgetting:causal=false"); });
 }
 
@@ -247,7 +247,7 @@ TEST(Range, RefusesWhatDoesNotFit) {
     refuses(name + ":window=4", "the option 'window' is unknown");
   }
   refuses("token_span:init=1", "init must be below 1");
-  refuses("expire_span:causal=false", "the option 'causal' is unknown");
+  refuses("expire_span:causal=false", "it has no choice of causal order");
   refuses("head_router:k=3",
           "[head_router] k must be at most the heads; found 3 of 2. Choose a smaller k, or more heads.");
   refuses("head_router:k=0", "k must be a whole number from 1");

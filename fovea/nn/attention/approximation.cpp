@@ -22,10 +22,6 @@ std::string filled_in(std::string text, const std::string& name, int64_t number)
   return text;
 }
 
-std::string exact_form(const std::string& mechanism, int64_t n) {
-  return mechanism == "lsh" ? filled_in("lsh:rounds=1,chunk={n}", "n", n) : "softmax";
-}
-
 Approximations::Approximations(AttentionInput input) : input_(std::move(input)) {}
 
 std::shared_ptr<Attention> Approximations::built(const std::string& text) const {
@@ -68,7 +64,7 @@ ApproximationError Approximations::error_of(const std::string& text, int64_t see
   }
   const at::NoGradGuard no_grad;
   const auto first = checked(text);
-  const Exact& wanted = exact(exact_form(first->mechanism(), input_.q.size(2)));
+  const Exact& wanted = exact(first->exact_form(input_.q.size(2)));
   const int64_t runs = text.find("{seed}") == std::string::npos ? 1 : seeds;
   double sum = 0.0, squares = 0.0;
   for (int64_t seed = 0; seed < runs; ++seed) {

@@ -16,10 +16,6 @@ struct ApproximationError {
   int64_t multiply_adds = 0, exact_multiply_adds = 0;
 };
 
-/// The exact mechanism over n positions that `mechanism` approximates, as parse_attention() reads it:
-/// softmax, but of lsh, whose queries are their own keys, the same without buckets.
-std::string exact_form(const std::string& mechanism, int64_t n);
-
 /// Approximations of exact attention over one input. What is exact is run once, however many are measured.
 class Approximations {
  public:
@@ -30,9 +26,9 @@ class Approximations {
   /// parameters that mean nothing before training.
   void check(const std::string& text) const;
 
-  /// Runs `text`, as parse_attention() reads it, and compares it with exact_form(). With `{seed}` in the text
-  /// it is run `seeds` times with the numbers from 0 on in its place, and once without. float32, no gradient.
-  /// Throws fovea::Error (usage) as check() and the mechanism do, and if seeds is below 1.
+  /// Runs `text`, as parse_attention() reads it, and compares it with Attention::exact_form(). With `{seed}`
+  /// in the text it is run `seeds` times with the numbers from 0 on in its place, and once without. float32,
+  /// no gradient. Throws fovea::Error (usage) as check() and the mechanism do, and if seeds is below 1.
   ApproximationError error_of(const std::string& text, int64_t seeds);
 
  private:

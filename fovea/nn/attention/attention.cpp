@@ -11,6 +11,32 @@ bool asks_anything(const AttendObservation& o) {
   return o.entropy || o.distance || o.argmax || o.received || o.top_k || o.blocks || !o.rows.empty();
 }
 
+namespace {
+
+std::string found_mask(const AttentionCall& call) {
+  if (call.mask) return "a mask " + describe(*call.mask);
+  return call.segments ? "segments" : "a mask of blocks";
+}
+
+std::string found_bias(const AttentionCall& call) {
+  if (call.bias) return "a bias " + describe(*call.bias);
+  return call.alibi_slopes ? "alibi_slopes" : call.relative_table ? "relative_table" : "relative_grid";
+}
+
+}  // namespace
+
+std::string text_of(CausalAlignment causal) {
+  switch (causal) {
+    case CausalAlignment::none:
+      return "false";
+    case CausalAlignment::top_left:
+      return "top_left";
+    case CausalAlignment::bottom_right:
+      return "bottom_right";
+  }
+  return {};
+}
+
 Attention::Attention(AttentionKind kind, const AttentionShape& shape)
     : kind_(std::move(kind)), shape_(shape) {
   const auto& [heads, kv_heads, head_dim, value_dim, width, grid] = shape_;
@@ -105,6 +131,14 @@ void Attention::check_places(const AttentionInput& input) const {
   }
 }
 
+std::string Attention::exact_form(int64_t /*n*/) const { return "softmax:causal=" + text_of(causal()); }
+
+void Attention::check_dropout(double probability) const {
+  if (probability <= 0 || (traits().gives_weights && traits().drops_weights)) return;
+  refuse("it drops no weights, as it forms none", "dropout " + describe_number(probability),
+         "Set the dropout of attention to 0, or choose another mechanism.");
+}
+
 void Attention::check_call(const AttentionCall& call) const {
   const AttentionTraits& can = traits();
   const char* choose = "Choose another mechanism, or leave it out.";
@@ -115,7 +149,7 @@ void Attention::check_call(const AttentionCall& call) const {
   const bool of_keys = call.mask && (call.mask->dim() < 2 || call.mask->size(-2) == 1);
   const bool of_pairs = (call.mask && !(can.takes_key_masks && of_keys)) || call.segments || call.blocks;
   if (!can.takes_masks && of_pairs) {
-    refuse("it takes no masks, as it has no scores of pairs", "one",
+    refuse("it takes no masks", found_mask(call),
            can.takes_key_masks ? "Hide the same keys from all queries, by a mask (B, 1, 1, M) or by lengths."
                                : choose);
   }
@@ -123,17 +157,14 @@ void Attention::check_call(const AttentionCall& call) const {
     refuse("it takes no lengths of keys", "key_lengths", choose);
   }
   if (!can.takes_biases && (call.bias || call.alibi_slopes || call.relative_table || call.relative_grid)) {
-    refuse("it takes no biases, as it has no scores of pairs", "one", choose);
+    refuse("it takes no biases", found_bias(call), choose);
   }
   if (!can.takes_relative_keys && call.relative_keys) {
-    refuse("it takes no relative keys, as its scores are no scaled dot products with keys", "relative_keys",
+    refuse("it does not add relative keys to its scores", "relative_keys " + describe(*call.relative_keys),
            choose);
   }
-  if (!can.gives_weights && (call.weights || call.dropout_p > 0)) {
-    refuse("it has no weights to show or drop",
-           call.weights ? "weights asked for" : "dropout " + std::to_string(call.dropout_p),
-           call.weights ? choose : "Set the dropout of attention to 0, or choose another mechanism.");
-  }
+  if (!can.gives_weights && call.weights) refuse("it has no weights to show", "weights asked for", choose);
+  check_dropout(call.dropout_p);
   if (!can.observes && asks_anything(call.observe)) {
     refuse("it cannot tell what it attends to without a matrix of weights", "an observation",
            can.gives_weights ? "Ask for the weights." : choose);

@@ -82,8 +82,10 @@ struct AttentionTraits {
   bool takes_lengths = true, takes_key_masks = false;
   /// Its scores are scaled dot products with keys, to which relative ones can be added.
   bool takes_relative_keys = false;
-  /// Has weights of pairs, to be shown and dropped; tells what it observed of them without a matrix.
-  bool gives_weights = true, observes = true;
+  /// Has weights of pairs, to be shown, and to be dropped; tells what it observed of them without a matrix.
+  bool gives_weights = true, drops_weights = true, observes = true;
+  /// False where what it attends to does not depend on q and k.
+  bool reads_queries_and_keys = true;
   /// Takes sequences behind each other.
   bool takes_packed = true;
 };
@@ -98,6 +100,8 @@ struct AttentionShape {
   /// Where positions lie, if that is known beforehand.
   std::optional<GridPositions> grid = {};
 };
+
+inline constexpr int64_t kFloatBytes = 4;
 
 /// Of one head of one batch entry.
 struct AttentionCost {
@@ -134,6 +138,11 @@ class Attention : public torch::nn::Module {
   virtual std::optional<int64_t> block() const { return std::nullopt; }
   /// Its parameters have a value that means something before any training.
   virtual bool runs_untrained() const { return parameters().empty(); }
+  /// The exact mechanism over n positions that it approximates, as parse_attention() reads it.
+  virtual std::string exact_form(int64_t n) const;
+
+  /// Throws fovea::Error (usage) where weights are to be dropped that it does not form.
+  void check_dropout(double probability) const;
 
   const std::string& mechanism() const { return kind_.name; }
   const AttentionTraits& traits() const { return kind_.traits; }
@@ -163,6 +172,12 @@ class Attention : public torch::nn::Module {
 };
 
 /// Whether it names anything.
+/// As the option `causal` is written.
+std::string text_of(CausalAlignment causal);
+
 bool asks_anything(const AttendObservation& observation);
+
+/// As the option `causal` is written.
+std::string text_of(CausalAlignment causal);
 
 }  // namespace fovea::nn

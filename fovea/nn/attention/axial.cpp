@@ -113,7 +113,7 @@ int64_t AxialAttention::pairs(int64_t n, int64_t) const {
 AttentionCost AxialAttention::cost(int64_t n, int64_t m, int64_t d) const {
   const bool one_axis = axes_ == AxialForm::rows || axes_ == AxialForm::columns;
   const int64_t copies = !one_axis ? 2 : axes_ == AxialForm::columns ? 1 : 0;
-  return {2 * d * pairs(n, m), copies * n * d * static_cast<int64_t>(sizeof(float))};
+  return {2 * d * pairs(n, m), copies * n * d * kFloatBytes};
 }
 
 AttentionEntry axial_attention() {

@@ -43,7 +43,7 @@ void BilinearAttention::prepare(AttentionInput& input, AttendOptions& options) c
 AttentionCost BilinearAttention::cost(int64_t n, int64_t m, int64_t d) const {
   AttentionCost cost = EngineAttention::cost(n, m, d);
   cost.multiply_adds += rank_ == 0 ? n * d * d : 2 * n * d * rank_;
-  cost.bytes += n * d * static_cast<int64_t>(sizeof(float));
+  cost.bytes += n * d * kFloatBytes;
   return cost;
 }
 

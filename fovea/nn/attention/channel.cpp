@@ -55,7 +55,7 @@ AttentionOutput ChannelAttention::run(const AttentionInput& input) {
 
 // Products, their negatives, weights.
 AttentionCost ChannelAttention::cost(int64_t n, int64_t, int64_t d) const {
-  return {2 * n * d * d, 3 * d * d * static_cast<int64_t>(sizeof(float))};
+  return {2 * n * d * d, 3 * d * d * kFloatBytes};
 }
 
 AttentionEntry channel_attention() {
@@ -67,7 +67,6 @@ AttentionEntry channel_attention() {
        .supports_cross = false,
        .takes_masks = false,
        .takes_biases = false,
-       .takes_lengths = true,
        .gives_weights = false,
        .observes = false,
        .takes_packed = false},

@@ -84,7 +84,7 @@ AttentionCost ConvAugmentedAttention::cost(int64_t n, int64_t m, int64_t d) cons
   AttentionCost cost = EngineAttention::cost(n, m, d);
   cost.multiply_adds += more * pairs(n, m) + 2 * n * d * std::max<int64_t>(more - 1, 0);
   // Wider queries and keys, and the latter as the kernel reads them.
-  cost.bytes += (n * wide + m * wide + m * more) * static_cast<int64_t>(sizeof(float));
+  cost.bytes += (n * wide + m * wide + m * more) * kFloatBytes;
   return cost;
 }
 

@@ -5,7 +5,25 @@
 #include <cmath>
 #include <utility>
 
+#include "fovea/core/error.h"
+#include "fovea/ops/describe.h"
+
 namespace fovea::nn {
+
+namespace {
+
+// Of the paper.
+constexpr double kLargestLearned = 100.0;
+
+}  // namespace
+
+void CosineOptions::check(const std::string& where) const {
+  EngineOptions::check(where);
+  if (learned && start > kLargestLearned) {
+    throw usage_error(where, "scale must be at most " + describe_number(kLargestLearned) + " to learn",
+                      describe_number(start), "Write learned=false for a larger one.");
+  }
+}
 
 CosineAttention::CosineAttention(AttentionKind kind, const AttentionShape& shape,
                                  const CosineOptions& options)
@@ -17,13 +35,13 @@ CosineAttention::CosineAttention(AttentionKind kind, const AttentionShape& shape
 
 void CosineAttention::prepare(AttentionInput&, AttendOptions& options) const {
   Cosine cosine{start_};
-  if (logit_scale.defined()) cosine.scale = logit_scale.clamp_max(std::log(100.0)).exp().flatten();
+  if (logit_scale.defined()) cosine.scale = logit_scale.clamp_max(std::log(kLargestLearned)).exp().flatten();
   options.similarity = cosine;
 }
 
 AttentionCost CosineAttention::cost(int64_t n, int64_t m, int64_t d) const {
   AttentionCost cost = EngineAttention::cost(n, m, d);
-  cost.bytes += (n + m) * d * static_cast<int64_t>(sizeof(float));
+  cost.bytes += (n + m) * d * kFloatBytes;
   return cost;
 }
 

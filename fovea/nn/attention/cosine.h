@@ -15,6 +15,7 @@ struct CosineOptions : EngineOptions {
     visit(OptionText{"learned", "a scale for each head as parameter logit_scale, at most 100"}, o.learned);
     ScoreFreeOptions::fields(o, visit);
   }
+  void check(const std::string& where) const;
 };
 
 /// s_ij = exp(min(logit_scale_h, ln 100)) q_i . k_j / (|q_i| |k_j|)

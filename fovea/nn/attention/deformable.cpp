@@ -99,7 +99,7 @@ AttentionOutput DeformableAttention::run(const AttentionInput& input) {
 
 AttentionCost DeformableAttention::cost(int64_t n, int64_t /*m*/, int64_t d) const {
   const int64_t points = options_.levels * options_.points;
-  return {n * points * (4 * d + 3 * shape().width), 6 * n * points * static_cast<int64_t>(sizeof(float))};
+  return {n * points * (4 * d + 3 * shape().width), 6 * n * points * kFloatBytes};
 }
 
 AttentionEntry deformable_attention() {
@@ -115,6 +115,7 @@ AttentionEntry deformable_attention() {
        .takes_lengths = false,
        .gives_weights = false,
        .observes = false,
+       .reads_queries_and_keys = false,
        .takes_packed = false},
       DeformableOptions{});
 }

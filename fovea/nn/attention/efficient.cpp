@@ -26,6 +26,7 @@ AttentionEntry efficient_entry(AttentionText text) {
                                               .takes_masks = false,
                                               .takes_biases = false,
                                               .takes_key_masks = true,
+                                              .drops_weights = false,
                                               .observes = false,
                                               .takes_packed = false},
                                              EfficientOptions{});

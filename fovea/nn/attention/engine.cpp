@@ -1,6 +1,7 @@
 #include "fovea/nn/attention/engine.h"
 
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
@@ -17,7 +18,6 @@
 namespace fovea::nn {
 namespace {
 
-constexpr int64_t kFloatBytes = 4;
 // Shorter ones cost more by themselves than the empty part of tiles does.
 constexpr int64_t kShortestLine = 64;
 
@@ -46,6 +46,13 @@ EngineAttention::EngineAttention(AttentionKind kind, const AttentionShape& shape
 // A sink of 0 is the paper's.
 bool EngineAttention::runs_untrained() const {
   return parameters().size() == static_cast<size_t>(sinks.defined() ? 1 : 0);
+}
+
+std::string EngineAttention::exact_form(int64_t n) const {
+  std::string text = Attention::exact_form(n);
+  if (options_.scale) text += fmt::format(",scale={}", *options_.scale);
+  if (options_.softcap) text += fmt::format(",softcap={}", *options_.softcap);
+  return text;
 }
 
 AttendOptions EngineAttention::options_of(const AttentionCall& call) const {

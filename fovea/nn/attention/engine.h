@@ -139,6 +139,8 @@ class EngineAttention : public Attention {
   CausalAlignment causal() const override { return options_.causal; }
   std::optional<int64_t> block() const override { return options_.block; }
   bool runs_untrained() const override;
+  /// With its scale and its cap of scores.
+  std::string exact_form(int64_t n) const override;
   /// Which implementation runs for this input, which fits.
   AttendChoice choice(const AttentionInput& input);
 

@@ -21,8 +21,8 @@ struct AttentionText {
   std::string paper;
   /// Time and extra memory over N queries, M keys, head size D.
   std::string cost;
-  /// Implementations that run it on the CPU in float32, best first, as attend_choice() names them, or
-  /// `composed` of operations on tensors.
+  /// Implementations that run it on the CPU in float32, best first, as attend_choice() and linear_attend()
+  /// name them, or `composed` of operations on tensors.
   std::string path;
 };
 
@@ -34,11 +34,17 @@ struct AttentionEntry : AttentionText {
   std::function<AttentionBuilder(const Settings&)> read;
 };
 
+/// Throws fovea::Error (usage) where `settings` say something of causal order, and the mechanism has no
+/// choice of it.
+void check_causal_setting(const AttentionKind& kind, const Settings& settings,
+                          const std::vector<OptionDoc>& options);
+
 /// The row of a mechanism that is built as Module(AttentionKind, AttentionShape, Options).
 template <class Module, class Options>
 AttentionEntry attention_entry(AttentionText text, const AttentionTraits& traits, Options standard) {
   const AttentionKind kind{text.name, traits};
   const auto read = [kind, standard](const Settings& settings) -> AttentionBuilder {
+    check_causal_setting(kind, settings, describe_options(standard));
     return [kind, options = read_options(kind.name, settings, standard)](const AttentionShape& shape) {
       return std::make_shared<Module>(kind, shape, options);
     };

@@ -83,6 +83,13 @@ void HardOptions::check(const std::string& where) const {
     throw usage_error(where, "straight_through draws one key", "k = " + shown(k),
                       "Write estimator=reinforce or estimator=variational.");
   }
+  const HardOptions standard;
+  if (straight && (entropy != standard.entropy || baseline_decay != standard.baseline_decay)) {
+    throw usage_error(
+        where, "entropy and baseline_decay belong to rewards",
+        "entropy " + shown(entropy) + ", baseline_decay " + shown(baseline_decay) + " with straight_through",
+        "Write estimator=reinforce, or leave them out.");
+  }
   if (!straight && temperature != 1.0) {
     throw usage_error(where, "temperature belongs to straight_through", shown(temperature),
                       "Give the scores another scale.");
@@ -227,7 +234,7 @@ at::Tensor HardAttention::loss_term(const HardChoice& choice, const at::Tensor& 
 AttentionCost HardAttention::cost(int64_t n, int64_t m, int64_t d) const {
   if (!is_training() && hard_.inference == HardInference::expected) return EngineAttention::cost(n, m, d);
   const int64_t draws = n * hard_.k, numbers = std::max(m, n) * d + 10 * draws;
-  return {d * pairs(n, m) + draws * d, numbers * static_cast<int64_t>(sizeof(float))};
+  return {d * pairs(n, m) + draws * d, numbers * kFloatBytes};
 }
 
 AttentionEntry hard_attention() {

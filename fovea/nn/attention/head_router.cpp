@@ -38,11 +38,6 @@ Route route_of(const at::Tensor& w) {
   return {order.slice(2, 0, most), at::arange(most, counts.options()) < counts.unsqueeze(2)};
 }
 
-// (B, H, C, ...) of (B, H, N, ...).
-at::Tensor gathered_rows(const at::Tensor& t, const at::Tensor& rows) {
-  return t.gather(2, rows.unsqueeze(3).expand({-1, -1, -1, t.size(3)}));
-}
-
 // Of what broadcasts to (B, H, N, M).
 std::optional<at::Tensor> gathered_pairs(const std::optional<at::Tensor>& t, const Route& route, int64_t n) {
   if (!t || t->dim() < 2 || t->size(-2) == 1) return t;
@@ -127,7 +122,7 @@ AttentionCost HeadRouterAttention::cost(int64_t n, int64_t m, int64_t d) const {
   cost.multiply_adds = cost.multiply_adds * k_ / shape().heads + n * shape().width;
   // Queries of a head, gathered, and the order of its rows.
   const int64_t rows = n * k_ / shape().heads;
-  cost.bytes += (rows * d + 2 * n) * static_cast<int64_t>(sizeof(float));
+  cost.bytes += (rows * d + 2 * n) * kFloatBytes;
   return cost;
 }
 

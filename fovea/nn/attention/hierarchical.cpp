@@ -25,7 +25,6 @@ int64_t HierarchicalKeys::segments(int64_t keys) const {
 
 AttentionOutput HierarchicalKeys::run(const AttentionInput& input) {
   const at::Tensor &q = input.q, &k = input.k, &v = input.v;
-  if (q.is_meta()) return {attend(q, k, v).out, {}, {}};
   const int64_t batch = q.size(0), n = q.size(2), m = k.size(2), count = segments(m);
   // One segment is as long as what it holds.
   const int64_t size = std::min(options_.segment, std::max<int64_t>(m, 1));
@@ -62,7 +61,7 @@ AttentionOutput HierarchicalKeys::run(const AttentionInput& input) {
 // What attends to keys and values of segments, and what that leaves of each.
 AttentionCost HierarchicalKeys::cost(int64_t n, int64_t m, int64_t d) const {
   const int64_t pooled = n * segments(m) * d;
-  return {3 * n * m * d + 2 * pooled, 2 * pooled * static_cast<int64_t>(sizeof(float))};
+  return {3 * n * m * d + 2 * pooled, 2 * pooled * kFloatBytes};
 }
 
 AttentionEntry hierarchical_attention() {

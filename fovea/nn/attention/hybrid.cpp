@@ -130,7 +130,7 @@ AttentionCost HybridAttention::cost(int64_t n, int64_t m, int64_t d) const {
   cost.multiply_adds += all * d;
   // The choice, with numbers and places of the chosen, is over before the fine attention; its mask stays.
   const int64_t numbers = (rows + columns) * d + all + 3 * rows * std::min(chosen_, columns);
-  cost.bytes = std::max(cost.bytes, numbers * static_cast<int64_t>(sizeof(float))) + all;
+  cost.bytes = std::max(cost.bytes, numbers * kFloatBytes) + all;
   return cost;
 }
 

@@ -9,7 +9,7 @@ struct HybridOptions : EngineOptions {
 
   template <class Visitor>
   static void fields(HybridOptions& o, Visitor&& visit) {
-    visit(OptionText{"block", "keys in a block"}, o.key_block, WholeFrom{1});
+    visit(OptionText{"block_size", "keys in a block"}, o.key_block, WholeFrom{1});
     visit(OptionText{"query_block", "queries that choose together; 1: each for itself, as MoBA"},
           o.query_block, WholeFrom{1});
     visit(OptionText{"chosen", "blocks of keys that they choose, or all where there are no more"}, o.chosen,
@@ -29,14 +29,14 @@ struct HybridOptions : EngineOptions {
 /// length are in no mean, nor are queries, where there is one sequence; a block of none chooses none and is
 /// not chosen. The choice is a constant, which no gradient passes: gradients are those of the fine attention.
 /// Biases are added to its scores, and change no choice.   O(N W D) time, W = chosen block keys a query,
-/// beside the choice's O(N M D / (query_block block)); O(N + M + N M / (query_block block)) memory.
+/// beside the choice's O(N M D / (query_block block_size)); O(N + M + N M / (query_block block_size)) memory.
 /// Source: MoBA (Lu et al. 2025), 2.2; the selection of Native sparse attention (Yuan et al. 2025), 3.3.2.
 class HybridAttention : public EngineAttention {
  public:
   HybridAttention(AttentionKind kind, const AttentionShape& shape, const HybridOptions& options);
   AttentionCost cost(int64_t n, int64_t m, int64_t d) const override;
 
-  /// The choice for an input that fits, boolean (B, H, ceil(N / query_block), ceil(M / block)).
+  /// The choice for an input that fits, boolean (B, H, ceil(N / query_block), ceil(M / block_size)).
   at::Tensor chosen_blocks(const AttentionInput& input) const;
 
  protected:

@@ -56,7 +56,7 @@ AttentionOutput LinformerAttention::run(const AttentionInput& input) {
 AttentionCost LinformerAttention::cost(int64_t n, int64_t m, int64_t d) const {
   // Projected rows, and as the kernel reads them. Rows that lie as the projection wants them go before the
   // result.
-  return {2 * (n + m) * options_.rank * d, 4 * options_.rank * d * static_cast<int64_t>(sizeof(float))};
+  return {2 * (n + m) * options_.rank * d, 4 * options_.rank * d * kFloatBytes};
 }
 
 AttentionEntry linformer_attention() {

@@ -75,7 +75,6 @@ AttentionOutput LocalPAttention::around(const AttentionInput& input, const at::T
 // Queries whose centres are neighbours see the same tiles of keys: they stand together where a query's own
 // place says nothing.
 AttentionOutput LocalPAttention::run(const AttentionInput& input) {
-  if (input.q.is_meta()) return {attend(input.q, input.k, input.v).out, {}, {}};
   const AttendOptions options = beside_centres(input);
   check_attend(input.q, input.k, input.v, options);  // refuses what does not fit before it is computed with
   const at::Tensor where = centres(input);
@@ -83,13 +82,10 @@ AttentionOutput LocalPAttention::run(const AttentionInput& input) {
     return around(input, where, options, CentreOrder::any);
   }
   const auto [sorted, order] = where.sort(2);
-  const auto rows = [](const at::Tensor& t, const at::Tensor& at) {
-    return t.gather(2, at.unsqueeze(3).expand({-1, -1, -1, t.size(3)}));
-  };
   AttentionInput in_order = input;
-  in_order.q = rows(input.q, order);
-  return {rows(around(in_order, sorted, options, CentreOrder::rising).out,
-               order.argsort(/*dim=*/int64_t{2}, /*descending=*/false)),
+  in_order.q = gathered_rows(input.q, order);
+  return {gathered_rows(around(in_order, sorted, options, CentreOrder::rising).out,
+                        order.argsort(/*dim=*/int64_t{2}, /*descending=*/false)),
           {},
           {}};
 }
@@ -97,7 +93,7 @@ AttentionOutput LocalPAttention::run(const AttentionInput& input) {
 AttentionCost LocalPAttention::cost(int64_t n, int64_t m, int64_t d) const {
   const int64_t seen = n * std::min(2 * window_ + 1, m);
   // Queries in the order of their centres, results in it twice, and numbers of each query.
-  return {2 * d * seen + n * d * (d + 1), (3 * n * d + 10 * n) * static_cast<int64_t>(sizeof(float))};
+  return {2 * d * seen + n * d * (d + 1), (3 * n * d + 10 * n) * kFloatBytes};
 }
 
 AttentionEntry local_p_attention() {

@@ -72,7 +72,7 @@ AttentionCost LongformerAttention::cost(int64_t n, int64_t m, int64_t d) const {
   const int64_t count = std::min(options().global, n);
   cost.multiply_adds += (count + 2 * m) * d * shape().width + 2 * count * m * d;
   // One after the other.
-  cost.bytes = std::max(cost.bytes, 2 * m * d * static_cast<int64_t>(sizeof(float)));
+  cost.bytes = std::max(cost.bytes, 2 * m * d * kFloatBytes);
   return cost;
 }
 

@@ -10,6 +10,7 @@
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <tuple>
@@ -70,6 +71,10 @@ void LshOptions::check(const std::string& where) const {
 
 LshAttention::LshAttention(AttentionKind kind, const AttentionShape& shape, const LshOptions& options)
     : Attention(std::move(kind), shape), rotations(drawn_rotations(shape, options)), options_(options) {}
+
+std::string LshAttention::exact_form(int64_t n) const {
+  return fmt::format("lsh:rounds=1,chunk={},causal={},scale={}", n, text_of(causal()), options_.scale);
+}
 
 CausalAlignment LshAttention::causal_of(const AttentionInput& input) const {
   return joined_causal(options_.causal, input.call.causal);
@@ -135,12 +140,12 @@ AttentionOutput LshAttention::run(const AttentionInput& input) {
 
 AttentionCost LshAttention::cost(int64_t n, int64_t, int64_t d) const {
   const int64_t chunk = options_.chunk, rounds = options_.rounds;
-  constexpr auto kNumber = static_cast<int64_t>(sizeof(float));
-  if (n <= chunk) return {2 * d * n * n, 4 * n * d * kNumber};
+  if (n <= chunk) return {2 * d * n * n, 4 * n * d * kFloatBytes};
   const int64_t padded = ceil_div(n, chunk) * chunk;
   // Sorted queries, keys, values and results with their order; or rotated rows, and how long those are.
   const int64_t sorted = rounds * padded * (4 * d + 8), rotated = rounds * n * (options_.buckets + 2);
-  return {rounds * d * (padded * 4 * chunk + n * options_.buckets / 2), std::max(sorted, rotated) * kNumber};
+  return {rounds * d * (padded * 4 * chunk + n * options_.buckets / 2),
+          std::max(sorted, rotated) * kFloatBytes};
 }
 
 AttentionEntry lsh_attention() {

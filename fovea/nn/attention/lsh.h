@@ -40,6 +40,8 @@ class LshAttention : public Attention {
   LshAttention(AttentionKind kind, const AttentionShape& shape, const LshOptions& options);
   AttentionCost cost(int64_t n, int64_t m, int64_t d) const override;
   CausalAlignment causal() const override { return options_.causal; }
+  /// The same without buckets.
+  std::string exact_form(int64_t n) const override;
 
   /// (H, D, rounds, buckets / 2), float32.
   at::Tensor rotations;

@@ -14,6 +14,7 @@
 #include "fovea/core/error.h"
 #include "fovea/nn/attention/key_counts.h"
 #include "fovea/nn/attention/newest.h"
+#include "fovea/ops/operands.h"
 
 namespace fovea::nn {
 namespace {
@@ -76,8 +77,7 @@ void MemoryAttention::check_memory(const AttentionInput& input) const {
 at::Tensor MemoryAttention::memories(const at::Tensor& t, const at::Tensor& newest,
                                      const at::Tensor& table) const {
   const int64_t count = newest.size(1);
-  const at::Tensor rows =
-      t.gather(2, newest.unsqueeze(1).unsqueeze(3).expand({-1, t.size(1), -1, t.size(3)}));
+  const at::Tensor rows = gathered_rows(t, newest.unsqueeze(1));
   return table.defined() ? rows + table.narrow(1, 0, count).to(t.scalar_type()) : rows;
 }
 
@@ -135,8 +135,7 @@ AttentionCost MemoryAttention::cost(int64_t n, int64_t m, int64_t d) const {
   AttentionCost cost = EngineAttention::cost(n, kept, d);
   cost.multiply_adds = hops_ * cost.multiply_adds + maps * n * d * d;
   // While attend() runs, u and what it asks for it; then u, o and their sum, of which one is the result.
-  const int64_t row = d * static_cast<int64_t>(sizeof(float)), u = hops_ > 1 ? n : 0,
-                asked = adjacent && hops_ > 2 ? n : 0;
+  const int64_t row = d * kFloatBytes, u = hops_ > 1 ? n : 0, asked = adjacent && hops_ > 2 ? n : 0;
   cost.bytes = std::max(cost.bytes + (u + asked) * row, (u + n) * row);
   if (size_) cost.bytes += 2 * kept * row;
   return cost;

@@ -50,6 +50,7 @@ MultiHeadAttentionImpl::MultiHeadAttentionImpl(const MultiHeadAttentionOptions& 
   if (o.bias) torch::nn::init::zeros_(out_proj->bias);
   const AttentionShape shape = {o.num_heads, o.num_kv_heads, head_dim(), head_dim(), o.embed_dim};
   attention = register_module("attention", hosted_attention(o.attention, shape, o.grid));
+  attention->check_dropout(o.dropout);
   position = register_module("position", layer_position(o.position, {shape, o.grid}, *attention));
 }
 
@@ -99,7 +100,7 @@ AttentionOutput MultiHeadAttentionImpl::forward(const at::Tensor& query, const a
   if (input.cross) input.context = key;
   input.grid = options_.grid;
   input.call = call;
-  if (is_training()) input.call.dropout_p = options_.dropout;
+  if (is_training() && options_.dropout > 0) input.call.dropout_p = options_.dropout;
   AttentionOutput result = run_tapped(*this, std::move(input));
   result.out = out_proj->forward(result.out.transpose(1, 2).flatten(2));
   keys_ = key.size(1);

@@ -19,7 +19,7 @@ struct MultiHeadAttentionOptions {
   /// Widths of keys and values; 0: embed_dim.
   int64_t kdim = 0, vdim = 0;
   bool bias = true;
-  /// Probability that a weight is dropped.
+  /// Probability that a weight is dropped in training, in the place of the call's; 0: the call's.
   double dropout = 0.0;
   /// As parse_attention() reads it.
   std::string attention = "softmax";

@@ -46,7 +46,7 @@ AttentionCost NearAndFarAttention::cost(int64_t n, int64_t m, int64_t d) const {
   // Results of both kinds, one of them again in its order, and sums; operands again where lines are not
   // whole.
   const int64_t copies = n % stride_ == 0 ? 2 : 4;
-  cost.bytes = (copies * n * d + 3 * n) * static_cast<int64_t>(sizeof(float));
+  cost.bytes = (copies * n * d + 3 * n) * kFloatBytes;
   return cost;
 }
 

@@ -57,6 +57,10 @@ void NystromOptions::check(const std::string& where) const {
     throw usage_error(where, "conv_kernel_size must be odd, or 0", std::to_string(conv_kernel_size),
                       "A position has as many on either side.");
   }
+  if (exact && iterations != NystromOptions().iterations) {
+    throw usage_error(where, "iterations belong to a pseudo-inverse by steps",
+                      std::to_string(iterations) + " with exact=true", "Leave one out.");
+  }
   if (iterations > kMostIterations) {
     throw usage_error(where, "iterations must be at most " + std::to_string(kMostIterations),
                       std::to_string(iterations), "Choose fewer, or exact=true.");
@@ -153,7 +157,7 @@ AttentionCost NystromAttention::cost(int64_t n, int64_t m, int64_t d) const {
   if (!options_.exact) cost.multiply_adds += 4 * options_.iterations * square * count;
   // Keys and values as the kernel reads them, before there is a result; or what the convolution rearranges.
   const int64_t convolved = conv.is_empty() ? 0 : 3 * n * d;
-  cost.bytes = std::max((2 * m - n) * d, convolved) * static_cast<int64_t>(sizeof(float));
+  cost.bytes = std::max((2 * m - n) * d, convolved) * kFloatBytes;
   return cost;
 }
 

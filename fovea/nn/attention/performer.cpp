@@ -86,6 +86,7 @@ AttentionEntry performer_attention() {
       {.takes_masks = false,
        .takes_biases = false,
        .takes_key_masks = true,
+       .drops_weights = false,
        .observes = false,
        .takes_packed = false},
       PerformerOptions{});

@@ -18,6 +18,7 @@ SelfAttentionImpl::SelfAttentionImpl(const SelfAttentionOptions& options) : opti
   proj_drop = register_module("proj_drop", Dropout(options.proj_drop));
   const AttentionShape shape = {heads, heads, dim / heads, dim / heads, dim};
   attention = register_module("attention", hosted_attention(options.attention, shape, options.grid));
+  attention->check_dropout(options.attn_drop);
   position = register_module("position", layer_position(options.position, {shape, options.grid}, *attention));
 }
 

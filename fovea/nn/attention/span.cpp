@@ -80,7 +80,7 @@ AttentionCost SpanAttention::cost(int64_t n, int64_t m, int64_t d) const {
   if (!traits().needs_x) return cost;
   cost.multiply_adds += n * shape().width;
   // Spans as they are predicted and as the kernel reads them.
-  cost.bytes += 3 * n * static_cast<int64_t>(sizeof(float));
+  cost.bytes += 3 * n * kFloatBytes;
   return cost;
 }
 

@@ -20,10 +20,12 @@ void check_position_fits(const Position& position, const Attention& attention) {
     throw usage_error(position.scheme(), rule, attention.mechanism(),
                       "Choose another mechanism, or a scheme that acts elsewhere.");
   };
-  require(!on_scores || can.takes_biases, "the mechanism must have scores of pairs, on which it acts");
+  require(acts.place != PositionPlace::queries_and_keys || can.reads_queries_and_keys,
+          "the mechanism must read queries and keys, on which it acts");
+  require(!on_scores || can.takes_biases, "the mechanism must take biases, as which it acts");
   require(!on_values || can.gives_weights, "the mechanism must have weights of pairs, which take its values");
   require(!acts.relative_keys || can.takes_relative_keys,
-          "the mechanism must score by scaled dot products, to which its keys are added");
+          "the mechanism must add relative keys to its scores");
 }
 
 std::shared_ptr<Position> layer_position(const std::string& text, const PositionShape& shape,

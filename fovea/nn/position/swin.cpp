@@ -23,7 +23,7 @@ at::Tensor SwinPosition::of_pairs() const {
   const int64_t rows = grid().rows, columns = grid().columns, places = rows * columns;
   const at::Tensor place =
       at::arange(places, relative_position_bias_table.options().dtype(at::kLong).requires_grad(false));
-  const at::Tensor y = place.floor_divide(columns), x = place.remainder(columns);
+  const at::Tensor y = place.div(columns, "floor"), x = place.remainder(columns);
   const at::Tensor entry =
       (y.unsqueeze(1) - y + rows - 1) * (2 * columns - 1) + x.unsqueeze(1) - x + columns - 1;
   const at::Tensor biases = relative_position_bias_table.index_select(0, entry.flatten());

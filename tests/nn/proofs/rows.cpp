@@ -271,7 +271,7 @@ struct Choice {
   int64_t block, query_block, chosen;
 
   std::string text() const {
-    return "hybrid:block=" + std::to_string(block) + ",query_block=" + std::to_string(query_block) +
+    return "hybrid:block_size=" + std::to_string(block) + ",query_block=" + std::to_string(query_block) +
            ",chosen=" + std::to_string(chosen);
   }
 };
@@ -324,9 +324,9 @@ at::Tensor chosen_pairs(const Operands& o, const Choice& c) {
 ProofRow hybrid_row(const Choice& c) {
   return {c.text(),
           [c](const Operands& o) { return softmax_over(scaled_dots(o), o.seen & chosen_pairs(o, c), o.v); },
-          Limit{"hybrid:block=4,query_block=5,chosen=9", "softmax"},
+          Limit{"hybrid:block_size=4,query_block=5,chosen=9", "softmax"},
           Peer{"hybrid_test: Hybrid.EqualsTheAuthorsMoBA"},
-          CostLaw{1.0, always("hybrid:block=64,query_block=64,chosen=4")}};
+          CostLaw{1.0, always("hybrid:block_size=64,query_block=64,chosen=4")}};
 }
 
 std::vector<ProofRow> engine_rows() {
