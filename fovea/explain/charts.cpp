@@ -46,39 +46,50 @@ std::vector<std::array<double, 2>> thin(const std::vector<std::array<double, 2>>
   return out;
 }
 
-// Where a series is named: the start of its dash and its line of the legend.
+// Where a series is named: the start of its dash, its line of the legend, and letters that fit it.
 struct LegendPlace {
   double x;
   int row;
+  double font_size;
 };
 
-double legend_width(const Series& series) { return 19 + 6.6 * static_cast<double>(series.name.size()) + 18; }
+constexpr double kDash = 19, kLegendGap = 18, kFontSize = 12, kLetter = 6.6;
+
+double name_width(const Series& series) { return kLetter * static_cast<double>(series.name.size()); }
 
 std::vector<LegendPlace> legend_places(const LineChart& chart) {
   std::vector<LegendPlace> places;
-  LegendPlace next{kLeft, 0};
+  LegendPlace next{kLeft, 0, kFontSize};
+  constexpr double kRoom = kWidth - kLeft - kDash - kRight;
   for (const Series& series : chart.series) {
-    const double width = series.name.empty() ? 0 : legend_width(series);
-    if (next.x > kLeft && next.x + width - 18 > kWidth) next = {kLeft, next.row + 1};
+    const double width = series.name.empty() ? 0 : kDash + name_width(series);
+    if (next.x > kLeft && next.x + width > kWidth) next = {kLeft, next.row + 1, kFontSize};
     places.push_back(next);
-    next.x += width;
+    places.back().font_size = kFontSize * std::min(1.0, kRoom / std::max(name_width(series), 1.0));
+    next.x += width > 0 ? width + kLegendGap : 0;
   }
   return places;
 }
 
+// Each row of names beyond the first makes the picture taller: the curves keep their room.
+double rows_below_first(const LineChart& chart) {
+  const auto places = legend_places(chart);
+  return places.empty() ? 0 : kLegendRow * places.back().row;
+}
+
+double height_of(const LineChart& chart) { return kHeight + rows_below_first(chart); }
+
 struct Frame {
   Range x, y;
-  double top = 34;
+  double top = 34, bottom = 0;
   double px(double v) const { return kLeft + (v - x.low) / (x.high - x.low) * (kWidth - kLeft - kRight); }
-  double py(double v) const {
-    return kHeight - kBottom - (v - y.low) / (y.high - y.low) * (kHeight - top - kBottom);
-  }
+  double py(double v) const { return bottom - (v - y.low) / (y.high - y.low) * (bottom - top); }
 };
 
 Frame frame_of(const LineChart& chart) {
   Frame frame;
-  const auto legend = legend_places(chart);
-  if (!legend.empty()) frame.top += kLegendRow * legend.back().row;
+  frame.top += rows_below_first(chart);
+  frame.bottom = height_of(chart) - kBottom;
   for (const auto& series : chart.series) {
     for (const auto& p : thin(series.points)) {
       if (drawable(p)) frame.x.add(p[0]), frame.y.add(p[1]);
@@ -111,7 +122,7 @@ std::string axes(const LineChart& chart, const Frame& frame) {
                        kWidth - kRight);
     out += text(kLeft - 6, y + 4, fmt::format(R"({} text-anchor="end")", kMuted), label(tick));
   }
-  const double floor = kHeight - kBottom;
+  const double floor = frame.bottom;
   out += fmt::format(R"svg(<path d="M{:.1f} {:.1f}H{:.1f}" stroke="var(--muted,#667)"/>)svg", kLeft, floor,
                      kWidth - kRight);
   for (const double tick : nice_ticks(frame.x.low, frame.x.high, 6)) {
@@ -120,7 +131,7 @@ std::string axes(const LineChart& chart, const Frame& frame) {
     out += text(x, floor + 16, fmt::format(R"({} text-anchor="middle")", kMuted), label(tick));
   }
   const std::string middle = fmt::format(R"({} text-anchor="middle")", kMuted);
-  out += text((kLeft + kWidth - kRight) / 2, kHeight - 8, middle, chart.x_label);
+  out += text((kLeft + kWidth - kRight) / 2, floor + kBottom - 8, middle, chart.x_label);
   const double centre = (frame.top + floor) / 2;
   out += text(12, centre, fmt::format(R"svg({} transform="rotate(-90 12 {:.1f})")svg", middle, centre),
               chart.y_label);
@@ -138,7 +149,7 @@ std::string line(const Series& series, const Frame& frame, size_t index) {
   std::vector<std::vector<std::array<double, 2>>> runs(1);
   for (const auto& p : thin(series.points)) {
     if (drawable(p)) {
-      runs.back().push_back({frame.px(p[0]), std::clamp(frame.py(p[1]), frame.top - 2, kHeight - kBottom)});
+      runs.back().push_back({frame.px(p[0]), std::clamp(frame.py(p[1]), frame.top - 2, frame.bottom)});
     } else if (!runs.back().empty()) {
       runs.emplace_back();
     }
@@ -168,7 +179,8 @@ std::string legend(const LineChart& chart) {
     if (name.empty()) continue;
     const double x = places[i].x, y = 20 + kLegendRow * places[i].row;
     out += fmt::format(R"(<path d="M{:.1f} {:.1f}h14" stroke="{}" stroke-width="2.4"/>)", x, y, colour(i));
-    out += text(x + 19, y + 4, R"svg(fill="var(--ink,#223)" font-size="12")svg", name);
+    out += text(x + kDash, y + 4,
+                fmt::format(R"svg(fill="var(--ink,#223)" font-size="{:.3g}")svg", places[i].font_size), name);
   }
   return out;
 }
@@ -212,14 +224,14 @@ std::vector<double> nice_ticks(double low, double high, int about) {
 std::string line_chart_svg(const LineChart& chart) {
   return fmt::format(
              R"(<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}" font-family="inherit">)",
-             kWidth, kHeight, escape_html(chart.title)) +
+             kWidth, height_of(chart), escape_html(chart.title)) +
          drawing(chart) + "</svg>";
 }
 
 std::string line_chart_file(const LineChart& chart) {
   return fmt::format(
              R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}" font-family="sans-serif"><title>{2}</title><rect width="{0}" height="{1}" fill="#fff"/>)",
-             kWidth, kHeight, escape_html(chart.title)) +
+             kWidth, height_of(chart), escape_html(chart.title)) +
          plain_colours(drawing(chart)) + "</svg>\n";
 }
 

@@ -25,10 +25,11 @@ struct LineChart {
 /// Source: Heckbert 1990, Nice numbers for graph labels (Graphics Gems).
 std::vector<double> nice_ticks(double low, double high, int about = 5);
 
-/// The chart as inline SVG: axes with round ticks, a thin grid, one line a series, the legend above (in as
-/// many rows as it needs). Colours are CSS variables (--ink, --muted, --grid, --series-1 ... --series-6) with
-/// defaults, so that it follows the page's theme. A series of more than 400 points is drawn as the means of
-/// runs of neighbours. All text is escaped.
+/// The chart as inline SVG: axes with round ticks, a thin grid, one line a series, the legend above in as
+/// many rows as it needs, by which the picture is taller; a name longer than a row is set in smaller letters.
+/// Colours are CSS variables (--ink, --muted, --grid, --series-1 ... --series-6) with defaults, so that it
+/// follows the page's theme. A series of more than 400 points is drawn as the means of runs of neighbours.
+/// All text is escaped.
 std::string line_chart_svg(const LineChart& chart);
 
 /// The same chart as the text of an SVG file of its own, on white.

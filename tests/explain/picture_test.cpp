@@ -295,6 +295,11 @@ TEST(Chart, LegendTakesTheRowsThatItNeeds) {
   EXPECT_NE(svg.find("M48.0 20.0h14"), std::string::npos) << svg;
   EXPECT_NE(svg.find("M48.0 38.0h14"), std::string::npos) << svg;
   EXPECT_NE(svg.find("L428.0 52.0"), std::string::npos) << "the curve ends below the legend";
+  EXPECT_NE(svg.find("M48.0 226.0L"), std::string::npos) << "and has the room that one row leaves";
+  EXPECT_NE(svg.find("viewBox=\"0 0 440 268\""), std::string::npos) << svg;
+  EXPECT_EQ(svg.find("font-size=\"6"), std::string::npos);
+  chart.series[1].name = std::string(100, 'b');  // not quite two rows
+  EXPECT_NE(line_chart_svg(chart).find("font-size=\"6"), std::string::npos) << "letters that fit";
 }
 
 TEST(Chart, AFileOfItsOwnNeedsNoPage) {

@@ -214,7 +214,7 @@ TEST(Plane, RefusesWhatDoesNotFit) {
   expect_error(ErrorKind::usage, {"[channel] channels of values"}, [] {
     parse_attention("channel").build({2, 2, 4, 6});
   });
-  expect_error(ErrorKind::usage, {"[conv_augmented]", "a network of sequences"}, [] {
+  expect_error(ErrorKind::usage, {"[conv_augmented]", "a sequence without one"}, [] {
     parse_attention("conv_augmented").build({2, 2, 4, 4});
   });
   for (const int64_t rows : {int64_t{-1}, int64_t{1} << 40}) {

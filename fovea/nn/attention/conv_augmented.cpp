@@ -40,7 +40,7 @@ ConvAugmentedAttention::ConvAugmentedAttention(AttentionKind kind, const Attenti
     : EngineAttention(std::move(kind), shape, options) {
   if (!shape.grid) {
     refuse("positions must lie in a grid of rows and columns, for whose distances it learns keys",
-           "a network of sequences", "Give rows and columns as `grid`.");
+           "a sequence without one", "Give rows and columns as `grid`.");
   }
   grid_ = *shape.grid;
   constexpr int64_t kMost = 65536;
