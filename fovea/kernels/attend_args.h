@@ -68,8 +68,9 @@ struct ForwardArgs {
 /// out = dropout(normalise(mask(score(scale q k^T)))) v, tile by tile. See attend() of ops for the meaning.
 /// Deterministic, whatever the number of threads. A key that a query may not see has no influence on it, NaN
 /// and infinity included; a query that sees none gives 0. O(B H N M (D + Dv)) time, O(B Hkv M (D + Dv))
-/// memory. Throws std::bad_alloc.   Source of the online softmax: Milakov and Gimelshein 2018, algorithm 3;
-/// of the tiling: FlashAttention (Dao et al. 2022), 3.1.
+/// memory, or O(M (D + Dv)) a thread where a mask lets few queries see few keys. Throws std::bad_alloc.
+/// Source of the online softmax: Milakov and Gimelshein 2018, algorithm 3; of the tiling: FlashAttention (Dao
+/// et al. 2022), 3.1.
 void attend_forward(const ForwardArgs& args);
 
 struct BackwardArgs {

@@ -15,7 +15,9 @@
 //   template <class Q, class K>
 //   auto operator()(const At<Q, K>& at) const;   // true = may attend: a bool, a vector of them, or a tensor
 //   Cover cover(const TileRange& tile) const;    // `partial` is always right, only slower
-// and combines with & | !.
+//   static constexpr bool kQuickCover = true;    // may be left out
+// and combines with & | !. A quick cover takes O(1), whatever the tile, and is asked about every few queries,
+// so that where these see few keys, only those are computed. What derives from a quick mask is taken for one.
 
 namespace fovea {
 
@@ -25,8 +27,14 @@ struct Mask {};
 template <class M>
 concept MaskFunctor = std::is_base_of_v<Mask, M>;
 
+template <class M>
+inline constexpr bool kHasQuickCover = requires {
+  requires M::kQuickCover;
+};
+
 /// Every pair.
 struct All : Mask {
+  static constexpr bool kQuickCover = true;
   template <class Q, class K>
   bool operator()(const At<Q, K>&) const {
     return true;
@@ -36,6 +44,7 @@ struct All : Mask {
 
 /// Keys at or before the query: k <= q + offset. offset = 0 aligns top left, keys - queries bottom right.
 struct Causal : Mask {
+  static constexpr bool kQuickCover = true;
   int32_t offset = 0;
 
   explicit Causal(int32_t offset = 0) : offset(offset) {}
@@ -53,6 +62,7 @@ struct Causal : Mask {
 /// Keys near the query: q - left <= k <= q + right, both inclusive.   left, right >= 0, or Window::kOpen.
 /// Source: Longformer (Beltagy et al. 2020), 3.1.
 struct Window : Mask {
+  static constexpr bool kQuickCover = true;
   static constexpr int32_t kOpen = std::numeric_limits<int32_t>::max() / 2;
   int32_t left = kOpen, right = kOpen;
 
@@ -71,6 +81,7 @@ struct Window : Mask {
 /// Every step-th key, counted from the query: (q - k) mod step = 0; with a Window, a dilated one.   Throws
 /// fovea::Error (usage) unless step >= 1. Source: Longformer (Beltagy et al. 2020), 3.1.
 struct Dilated : Mask {
+  static constexpr bool kQuickCover = true;
   int32_t step;
 
   explicit Dilated(int32_t step) : step(step) {
@@ -89,6 +100,7 @@ struct Dilated : Mask {
 /// The first `length` keys.   Source: T5 (Raffel et al. 2020), 3.2.1, as prefix language model: Causal{} |
 /// Prefix{n}.
 struct Prefix : Mask {
+  static constexpr bool kQuickCover = true;
   int32_t length;
 
   explicit Prefix(int32_t length) : length(length) {}
@@ -105,6 +117,7 @@ struct Prefix : Mask {
 
 /// The first `tokens` positions see all and are seen by all.   Source: Longformer (Beltagy et al. 2020), 3.1.
 struct Global : Mask {
+  static constexpr bool kQuickCover = true;
   int32_t tokens;
 
   explicit Global(int32_t tokens) : tokens(tokens) {}
@@ -121,6 +134,7 @@ struct Global : Mask {
 
 /// Keys before the length of their batch entry: k < lengths[batch].
 struct KeyLengths : Mask {
+  static constexpr bool kQuickCover = true;
   Table<int32_t> lengths;
 
   explicit KeyLengths(Table<int32_t> lengths) : lengths(std::move(lengths)) {}
@@ -182,6 +196,7 @@ struct Segments : Mask {
 
 template <MaskFunctor A, MaskFunctor B>
 struct And : Mask {
+  static constexpr bool kQuickCover = kHasQuickCover<A> && kHasQuickCover<B>;
   A a;
   B b;
 
@@ -197,6 +212,7 @@ struct And : Mask {
 
 template <MaskFunctor A, MaskFunctor B>
 struct Or : Mask {
+  static constexpr bool kQuickCover = kHasQuickCover<A> && kHasQuickCover<B>;
   A a;
   B b;
 
@@ -212,6 +228,7 @@ struct Or : Mask {
 
 template <MaskFunctor A>
 struct Not : Mask {
+  static constexpr bool kQuickCover = kHasQuickCover<A>;
   A a;
 
   explicit Not(A a) : a(a) {}

@@ -47,6 +47,8 @@ struct TileProgram {
   /// Rows are queries (the forward), and rows are keys (the backward).
   TileFace plain = {}, transposed = {};
   Cover (*cover)(const void*, const TileRange&) = nullptr;
+  /// `cover` takes O(1), whatever the range.
+  bool quick_cover = false;
   /// The score adds what does not depend on it: its slope is 1, and `slopes` stay as they are.
   bool only_adds = false;
   /// Where `sums` have room, adds to those of a chunk and head what a transposed tile teaches, or stores it
@@ -160,6 +162,7 @@ TileProgram tile_program(const Functors<Score, M>& functors) {
   program.plain = tile::face<Score, M, false>();
   program.transposed = tile::face<Score, M, true>();
   if constexpr (!std::is_same_v<M, All>) program.cover = tile::cover<Functors<Score, M>>;
+  program.quick_cover = kHasQuickCover<M>;
   if constexpr (LearningScore<Score>) {
     using F = Functors<Score, M>;
     program.learn = for_active_isa(tile::learn_4<F>, tile::learn_8<F>, tile::learn_16<F>);

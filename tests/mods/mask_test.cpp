@@ -209,6 +209,15 @@ struct CountLanes {
   }
 };
 
+TEST(TileProgram, KnowsWhichCoversAreQuick) {
+  const auto is_quick = [](const auto& mask) { return tile_program(Functors(Identity{}, mask)).quick_cover; };
+  EXPECT_TRUE(is_quick(Causal()));
+  EXPECT_TRUE(is_quick((Window(3, 3) | Prefix(2) | Global(1)) & !Causal() & Dilated(2) & lengths()));
+  EXPECT_FALSE(is_quick(segments())) << "it reads tables";
+  EXPECT_FALSE(is_quick(Window(3, 3) & segments()));
+  EXPECT_FALSE(is_quick((!segments()) | Causal()));
+}
+
 TEST(TileProgram, RunsOnTheActiveInstructionSet) {
   int lanes = 0;
   const Functors<CountLanes, All> functors{{&lanes}, {}};

@@ -55,8 +55,15 @@ TEST(AttendBackward, EveryFunctorOnFewPairs) {
   at::manual_seed(32);
   std::vector<AttendCase> cases;
   for (const auto& functors : test::fused_names()) {
-    for (const auto& [queries, keys] :
-         {std::pair(0, 48), {48, 0}, {1, 48}, {48, 1}, {49, 128}, {127, 33}, {200, 256}}) {
+    for (const auto& [queries, keys] : {std::pair(0, 48),
+                                        {48, 0},
+                                        {1, 48},
+                                        {48, 1},
+                                        {49, 128},
+                                        {127, 33},
+                                        {200, 256},
+                                        {700, 650},
+                                        {700, 60}}) {
       cases.push_back({2, 2, 2, queries, keys, 32, 48, at::kFloat, "padded", functors});
     }
   }
@@ -110,6 +117,42 @@ TEST(AttendBackward, ThroughLogSumExp) {
     const Gradients got = run(at::kFloat, with_out), exact = run(at::kDouble, with_out);
     for (size_t i = 0; i < 2; ++i) EXPECT_LE(norm_error(got[i], exact[i]), 3e-6) << i;
   }
+}
+
+// What such a row gives is the sink's alone.
+TEST(AttendBackward, RowsWithoutAKeyUnderASink) {
+  for (const int32_t offset : {-1000, -100}) {
+    AttendOptions options;
+    options.functors = bind(Identity{}, Causal(offset));
+    const at::Tensor sinks = at::tensor({0.5f, -200.0f}).requires_grad_();
+    options.normaliser = SoftmaxSink{sinks};
+    options.lse = true;
+    const Operands t = test::make_operands({1, 2, 2, 256, 256, 32, 32, at::kFloat, "padded", "none"});
+    const at::Tensor lse = attend_fused(t.q, t.k, t.v, options).lse.slice(2, 0, std::min(-offset, 256));
+    EXPECT_TRUE(at::allclose(lse, sinks.view({1, 2, 1}).expand_as(lse))) << offset;
+    lse.sum().backward();
+    EXPECT_TRUE(at::allclose(sinks.grad(), at::full({2}, static_cast<float>(lse.size(2))))) << offset;
+  }
+}
+
+// Less sure of few keys than of many, as a mask may be.
+struct BroadWindow : Mask {
+  static constexpr bool kQuickCover = true;
+  Window window{30, 30};
+
+  template <class Q, class K>
+  auto operator()(const At<Q, K>& at) const {
+    return window(at);
+  }
+  Cover cover(const TileRange& t) const { return t.k1 - t.k0 < 64 ? Cover::partial : window.cover(t); }
+};
+
+TEST(AttendBackward, AMaskThatIsLessSureOfFewKeys) {
+  at::manual_seed(34);
+  const AttendCase c{1, 1, 1, 1280, 1280, 16, 16, at::kFloat, "padded", "none"};
+  AttendOptions options;
+  options.functors = bind(Identity{}, BroadWindow());
+  expect_right_for(c, test::make_operands(c), at::randn({1, 1, 1280, 16}), options);
 }
 
 TEST(AttendBackward, IsWhatAttendRuns) {
@@ -188,6 +231,9 @@ TEST(AttendBackward, WhatIsHiddenHasNoInfluence) {
       expect_isolated({1, 4, 2, 199, 200, 32, 32, type, "padded", functors});
       expect_isolated({1, 4, 4, 69, 70, 32, 32, type, "padded", functors});
     }
+  }
+  for (const char* functors : {"dilated", "segments"}) {  // few keys of many
+    expect_isolated({1, 2, 2, 690, 700, 16, 16, at::kFloat, "padded", functors});
   }
 }
 

@@ -39,6 +39,17 @@ TEST(AttendFused, EveryFunctorWithEveryLayout) {
                       expect_right_fused);
 }
 
+// Under a mask each few queries have rows of the keys from the first to the last that they see.
+TEST(AttendFused, FewKeysOfMany) {
+  at::manual_seed(25);
+  std::vector<AttendCase> cases;
+  for (const auto& functors : test::fused_names()) {
+    cases.push_back({2, 4, 2, 300, 333, 32, 48, at::kFloat, "padded", functors});
+    cases.push_back({2, 2, 2, 1100, 1030, 16, 16, at::kFloat, "BTHD", functors});
+  }
+  test::for_each_case(cases, expect_right_fused);
+}
+
 TEST(AttendFused, SimilaritiesAndRelativeKeys) {
   at::manual_seed(21);
   test::for_each_case(test::random_cases(scaled(50), 18, test::product_names()), expect_right_fused);
@@ -89,6 +100,17 @@ TEST(AttendFused, WhatIsHiddenHasNoInfluence) {
       for (const double poison : {test::kNan, test::kInfinity, -test::kInfinity}) {
         test::expect_isolated(attend_fused, c, {133, true, poison});
       }
+    }
+  }
+}
+
+TEST(AttendFused, WhatIsHiddenOfManyKeysHasNoInfluence) {
+  at::manual_seed(26);
+  for (const char* functors : {"window", "dilated", "segments", "documents", "blocks"}) {
+    const AttendCase c{1, 2, 2, 900, 1000, 16, 16, at::kFloat, "padded", functors};
+    test::expect_isolated(attend_fused, c, {533, false, test::kNan});
+    for (const double poison : {test::kNan, test::kInfinity}) {
+      test::expect_isolated(attend_fused, c, {533, true, poison});
     }
   }
 }

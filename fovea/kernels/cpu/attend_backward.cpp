@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "fovea/core/ceil_div.h"
+#include "fovea/core/isa.h"
 #include "fovea/kernels/attend_args.h"
 #include "fovea/kernels/cpu/buffer.h"
 #include "fovea/kernels/cpu/constants.h"
@@ -22,7 +23,13 @@
 namespace fovea::kernels {
 namespace {
 
-constexpr int64_t kKeyBlock = GradientWalk::kKeyBlock;
+// Keys of a block: under a mask few, most of which most queries of a tile see. Not beside tile registers,
+// where that is not measured.
+template <class C>
+int64_t key_block(TilePrograms programs) {
+  const bool whole = !std::is_same_v<C, float> && active_isa() >= Isa::amx;
+  return hides(programs) && !whole ? 64 : GradientWalk::kKeyBlock;
+}
 
 // The gradients of one key head and of the query heads that share it.
 template <class T, class C>
@@ -34,12 +41,13 @@ class HeadGradient {
       : args_(args),
         group_(args.n.heads / args.n.kv_heads),
         kernels_(kernels_of(args.normaliser.kind)),
-        walk_(args, Queries::block(args.n.queries)),
-        keys_(kKeyBlock * round_up(args.n.dim, kPair<C>)),
-        keys_transposed_(kKeyBlock * args.n.dim),
-        values_(kKeyBlock * round_up(args.n.value_dim, kPair<C>)),
-        grad_k_(kKeyBlock * args.n.dim),
-        grad_v_(kKeyBlock * args.n.value_dim),
+        key_block_(key_block<C>(args.programs)),
+        walk_(args, Queries::block(args.n.queries), key_block_),
+        keys_(key_block_ * round_up(args.n.dim, kPair<C>)),
+        keys_transposed_(key_block_ * args.n.dim),
+        values_(key_block_ * round_up(args.n.value_dim, kPair<C>)),
+        grad_k_(key_block_ * args.n.dim),
+        grad_v_(key_block_ * args.n.value_dim),
         one_pass_(args.normaliser.kind == Normaliser::Kind::softmax && !has_scores(args.programs) &&
                   args.scale > 0.0f && !args.dropout.threshold && has_one_pass<C>(args.n.dim) &&
                   has_one_pass<C>(args.n.value_dim)),
@@ -78,7 +86,7 @@ class HeadGradient {
   void run_entry(int64_t batch, int64_t kv_head) {
     const Factors scale{.all = args_.scale}, undropped{.all = args_.dropout.scale};
     for (int64_t g = 0; g < group_; ++g) queries_[g].load(batch, kv_head * group_ + g);
-    for (int64_t k0 = 0; k0 < args_.n.keys; k0 += kKeyBlock) {
+    for (int64_t k0 = 0; k0 < args_.n.keys; k0 += key_block_) {
       load_keys(batch, kv_head, k0);
       for (int64_t g = 0; g < group_; ++g) {
         walk_.load(batch, kv_head * group_ + g, k0);
@@ -95,7 +103,7 @@ class HeadGradient {
 
   // A operands, padded with rows of 0 to a multiple of 16.
   void load_keys(int64_t batch, int64_t kv_head, int64_t k0) {
-    const int64_t count = std::min(kKeyBlock, args_.n.keys - k0), height = round_up(count, 16);
+    const int64_t count = std::min(key_block_, args_.n.keys - k0), height = round_up(count, 16);
     pack_padded(rows_of<T>(args_.k, batch, kv_head, k0, count, args_.n.dim), keys_.get());
     pack_padded(rows_of<T>(args_.v, batch, kv_head, k0, count, args_.n.value_dim), values_.get());
     turn_packed(keys_.get(), height, args_.n.dim, keys_transposed_.get());
@@ -236,6 +244,7 @@ class HeadGradient {
   TileProductScope scope_;
   int64_t group_;
   GradientKernels kernels_;
+  int64_t key_block_;
   GradientWalk walk_;
   std::vector<Queries> queries_;
   Buffer<C> keys_, keys_transposed_, values_;

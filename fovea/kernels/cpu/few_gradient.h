@@ -7,41 +7,59 @@
 #include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/finite_rows.h"
 #include "fovea/kernels/cpu/gradient_rows.h"
-#include "fovea/kernels/cpu/one_pass.h"
 #include "fovea/kernels/cpu/pack.h"
 #include "fovea/kernels/cpu/packed_queries.h"
 #include "fovea/kernels/cpu/spoilt_pairs.h"
 #include "fovea/kernels/cpu/tile_programs.h"
+#include "fovea/kernels/cpu/turned_rows.h"
 #include "fovea/kernels/cpu/value_sums.h"
 
 namespace fovea::kernels {
 
 /// The most queries, and keys, whose pairs pay as one tile.
 inline constexpr int64_t kMostPairs = 256;
+inline bool is_one_tile(const AttendSizes& n) { return n.queries <= kMostPairs && n.keys <= kMostPairs; }
 
-/// Whether a call is such as FewGradient takes: all pairs of a head in one tile.
-inline bool has_few_pairs(const BackwardArgs& args) {
-  const AttendSizes& n = args.n;
-  return args.type == Type::f32 && n.heads == n.kv_heads && n.queries >= 1 && n.keys >= 1 &&
-         n.keys <= kMostPairs && n.queries <= kMostPairs && n.dim % 16 == 0 && n.value_dim % 16 == 0 &&
-         args.scale > 0.0f && args.dropout.threshold == 0 &&
-         args.normaliser.kind == Normaliser::Kind::softmax;
+/// Keys of a tile under a mask; those of a block, of which it is asked first; and the most queries that see
+/// one of a block.
+inline constexpr int64_t kTileKeys = 16, kBlockKeys = 128, kMostQueries = 640;
+
+/// Whether a mask lets few queries see the keys of each block, from the first to the last of them.
+inline bool is_seen_by_few(const BackwardArgs& args) {
+  const auto seen_by_few = [&](const TileRange& keys) {
+    const TileRange seen = seen_queries(args.programs, keys);
+    return seen.q1 - seen.q0 <= kMostQueries;
+  };
+  return cuts(args.programs) && all_blocks(args.n, &TileRange::k0, &TileRange::k1, kBlockKeys, seen_by_few);
 }
 
-/// The gradients of one head whose scores lie in the caches: operands are read, and gradients written, where
-/// they are. Rows of the tile are keys, columns queries. One a thread.
+/// Whether a call is such as FewGradient takes: all pairs of a head in one tile, or of some keys that a mask
+/// lets few queries see.
+inline bool has_few_pairs(const BackwardArgs& args) {
+  const AttendSizes& n = args.n;
+  if (args.type != Type::f32 || n.heads != n.kv_heads || n.queries < 1 || n.keys < 1 || n.dim % 16 != 0 ||
+      n.value_dim % 16 != 0 || !(args.scale > 0.0f) || args.dropout.threshold != 0 ||
+      args.normaliser.kind != Normaliser::Kind::softmax) {
+    return false;
+  }
+  return is_one_tile(n) || is_seen_by_few(args);
+}
+
+/// The gradients of one head whose scores lie in the caches, all at once or tile by tile: operands are read,
+/// and gradients written, where they are. Rows of a tile are keys, columns queries. One a thread.
 class FewGradient {
  public:
   explicit FewGradient(const BackwardArgs& args)
       : args_(args),
         kernels_(gradient_kernels(Type::f32)),
-        columns_(round_up(args.n.queries, 16)),
-        size_(round_up(args.n.keys, 16) * columns_),
+        whole_(is_one_tile(args.n) && (!cuts(args.programs) || args.n.keys <= kUncutKeys)),
+        tile_keys_(whole_ ? args.n.keys : kTileKeys),
+        size_(round_up(tile_keys_, 16) * round_up(std::min(args.n.queries, kMostQueries), 16)),
         learns_(learns(args.programs)),
-        queries_(args.n.dim * columns_),
-        grads_(args.n.value_dim * columns_),
-        lse_(columns_),
-        delta_(columns_),
+        queries_(args.n.queries, args.n.dim),
+        grads_(args.n.queries, args.n.value_dim),
+        lse_(round_up(args.n.queries, 16)),
+        delta_(round_up(args.n.queries, 16)),
         scores_(size_),
         by_weight_(size_),
         slopes_(has_slopes(args.programs) ? size_ : 0),
@@ -50,34 +68,66 @@ class FewGradient {
 
   void run(int64_t chunk, int64_t head) {
     const int64_t end = std::min((chunk + 1) * args_.chunk, args_.n.batch);
-    for (int64_t batch = chunk * args_.chunk; batch < end; ++batch) {
-      load(batch, head);
-      weigh(batch, head);
-      differentiate();
-      learn(args_.programs, transposed_tile(range(batch, head), columns_, given_.get(), results_.get()),
-            chunk, head);
-      store(batch, head);
-    }
+    for (int64_t batch = chunk * args_.chunk; batch < end; ++batch) run_entry(chunk, batch, head);
   }
 
  private:
+  void run_entry(int64_t chunk, int64_t batch, int64_t head) {
+    load(batch, head);
+    float* grad_q = row_of<float>(args_.grad_q, batch, head, 0);
+    if (!whole_) fill_rows(grad_q);
+    for (int64_t k0 = 0; k0 < args_.n.keys; k0 += tile_keys_) {
+      move(batch, head, k0);
+      if (columns() > 0) {
+        weigh();
+        differentiate();
+        learn(args_.programs, transposed_tile(range_, columns(), given_.get(), results_.get()), chunk, head);
+      }
+      store();
+    }
+    if (!whole_) scale_rows(grad_q);
+  }
+
+  // To the keys from k0 on and the queries that see them. Of a block's, of which has_few_pairs() asked, there
+  // are few, whatever a mask says of a part of it.
+  void move(int64_t batch, int64_t head, int64_t k0) {
+    range_ = {0,
+              args_.n.queries,
+              k0,
+              std::min(k0 + tile_keys_, args_.n.keys),
+              static_cast<int32_t>(batch),
+              static_cast<int32_t>(head)};
+    if (whole_) return;
+    if (k0 % kBlockKeys == 0) {
+      block_ = range_;
+      block_.k1 = std::min(k0 + kBlockKeys, args_.n.keys);
+      block_ = seen_queries(args_.programs, block_);
+    }
+    range_.q0 = block_.q0;
+    range_.q1 = block_.q1;
+    range_ = seen_queries(args_.programs, range_, 16);
+  }
+
   void load(int64_t batch, int64_t head) {
     const AttendSizes& n = args_.n;
     q_.load(rows_of<float>(args_.q, batch, head, 0, n.queries, n.dim));
     g_.load(rows_of<float>(args_.grad_out, batch, head, 0, n.queries, n.value_dim));
     k_.load(rows_of<float>(args_.k, batch, head, 0, n.keys, n.dim));
     v_ = rows_of<float>(args_.v, batch, head, 0, n.keys, n.value_dim);
-    pack_transposed(q_.given(), columns_, queries_.get());
-    pack_transposed(g_.given(), columns_, grads_.get());
-    load_row_sums(args_, g_.given(), (batch * n.heads + head) * n.queries, columns_, lse_.get(),
-                  delta_.get());
+    queries_.load(q_.given());
+    grads_.load(g_.given());
+    load_row_sums(args_, g_.given(), (batch * n.heads + head) * n.queries, round_up(n.queries, 16),
+                  lse_.get(), delta_.get());
     if (args_.grad_sinks) {
       args_.grad_sinks[batch * n.heads + head] = sink_gradient(args_, batch, head, lse_.get(), delta_.get());
     }
   }
 
+  int32_t keys() const { return static_cast<int32_t>(range_.k1 - range_.k0); }
+  int64_t columns() const { return round_up(range_.q1 - range_.q0, 16); }
+
   ProductTile tile(float* products) const {
-    return {products, columns_, static_cast<int32_t>(args_.n.keys), static_cast<int32_t>(columns_)};
+    return {products, columns(), keys(), static_cast<int32_t>(columns())};
   }
 
   GradientTile gradient_tile(float factor) const {
@@ -88,64 +138,82 @@ class FewGradient {
             .weights_bf16 = nullptr,
             .grad_bf16 = nullptr,
             .grad_pairs = nullptr,
-            .stride = columns_,
-            .rows = static_cast<int32_t>(args_.n.keys),
-            .columns = static_cast<int32_t>(columns_),
+            .stride = columns(),
+            .rows = keys(),
+            .columns = static_cast<int32_t>(columns()),
             .factor = factor};
   }
 
-  TileRange range(int64_t batch, int64_t head) const {
-    return {0, args_.n.queries, 0, args_.n.keys, static_cast<int32_t>(batch), static_cast<int32_t>(head)};
-  }
-
   // P^T.
-  void weigh(int64_t batch, int64_t head) {
+  void weigh() {
     const bool scaled = has_scores(args_.programs);
     const Rows<float>& k = k_.given();
-    multiply({k.data, queries_.get(), k.dim, k.stride, columns_}, scaled ? args_.scale : 1.0f,
-             tile(scores_.get()));
-    if (has_slopes(args_.programs)) std::fill_n(slopes_.get(), size_, 1.0f);
+    queries_.multiply(k.data + range_.k0 * k.stride, k.stride, range_.q0, scaled ? args_.scale : 1.0f,
+                      tile(scores_.get()));
+    if (has_slopes(args_.programs)) std::fill_n(slopes_.get(), keys() * columns(), 1.0f);
     run_programs(args_.programs, &TileProgram::transposed,
-                 transposed_tile(range(batch, head), columns_, scores_.get(), slopes_.get()),
-                 range(batch, head),
+                 transposed_tile(range_, columns(), scores_.get(), slopes_.get()), range_,
                  /*partial=*/true, learns_ ? given_.get() : nullptr);
-    kernels_.weights(gradient_tile(scaled ? kLog2E : args_.scale * kLog2E), lse_.get());
+    kernels_.weights(gradient_tile(scaled ? kLog2E : args_.scale * kLog2E), lse_.get() + range_.q0);
   }
 
   // dS^T.
   void differentiate() {
-    multiply({v_.data, grads_.get(), v_.dim, v_.stride, columns_}, 1.0f, tile(by_weight_.get()));
-    kernels_.scores(gradient_tile(1.0f), delta_.get());
+    grads_.multiply(v_.data + range_.k0 * v_.stride, v_.stride, range_.q0, 1.0f, tile(by_weight_.get()));
+    kernels_.scores(gradient_tile(1.0f), delta_.get() + range_.q0);
   }
 
-  void store(int64_t batch, int64_t head) {
-    const auto keys = static_cast<int32_t>(args_.n.keys), queries = static_cast<int32_t>(args_.n.queries);
+  static Rows<float> part(Rows<float> rows, int64_t begin, int64_t end) {
+    rows.data += begin * rows.stride;
+    rows.count = end - begin;
+    return rows;
+  }
+
+  void store() {
     const Factors scale{.all = args_.scale};
-    float* grad_v = row_of<float>(args_.grad_v, batch, head, 0);
-    sum_values({scores_.get(), columns_, g_.finite(), keys, {}}, grad_v, args_.grad_v.row);
+    const Rows<float> q = part(q_.finite(), range_.q0, range_.q1),
+                      g = part(g_.finite(), range_.q0, range_.q1),
+                      k = part(k_.finite(), range_.k0, range_.k1);
+    float* grad_v = row_of<float>(args_.grad_v, range_.batch, range_.head, range_.k0);
+    sum_values({scores_.get(), columns(), g, keys(), {}}, grad_v, args_.grad_v.row);
     spread_poison(grad_v);
-    sum_values({by_weight_.get(), columns_, q_.finite(), keys, scale},
-               row_of<float>(args_.grad_k, batch, head, 0), args_.grad_k.row);
-    sum_values_by_columns({by_weight_.get(), columns_, k_.finite(), queries, scale},
-                          row_of<float>(args_.grad_q, batch, head, 0), args_.grad_q.row);
+    sum_values({by_weight_.get(), columns(), q, keys(), scale},
+               row_of<float>(args_.grad_k, range_.batch, range_.head, range_.k0), args_.grad_k.row);
+    sum_values_by_columns({by_weight_.get(), columns(), k, static_cast<int32_t>(q.count),
+                           whole_ ? scale : Factors{}, /*add=*/!whole_},
+                          row_of<float>(args_.grad_q, range_.batch, range_.head, range_.q0),
+                          args_.grad_q.row);
   }
 
   void spread_poison(float* grad_v) {
-    const auto weight = [&](int64_t r, int64_t c) { return scores_[r * columns_ + c]; };
-    spoilt_.find(g_.spoilt(), 0, args_.n.keys, columns_,
+    const auto weight = [&](int64_t r, int64_t c) { return scores_[r * columns() + c]; };
+    spoilt_.find(g_.spoilt(), -range_.q0, keys(), columns(),
                  [&](int64_t r, int64_t c) { return weight(r, c) != 0.0f; });
     spoilt_.spread(
-        weight, [&](int64_t c) { return g_.given(c); }, args_.n.value_dim, grad_v, args_.grad_v.row);
+        weight, [&](int64_t c) { return g_.given(range_.q0 + c); }, args_.n.value_dim, grad_v,
+        args_.grad_v.row);
+  }
+
+  // Tiles add to the gradients of queries.
+  void fill_rows(float* grad_q) const {
+    for (int64_t q = 0; q < args_.n.queries; ++q)
+      std::fill_n(grad_q + q * args_.grad_q.row, args_.n.dim, 0.0f);
+  }
+  void scale_rows(float* grad_q) const {
+    store_rows<float>({grad_q, args_.grad_q.row, args_.n.queries, args_.n.dim}, grad_q, args_.grad_q.row,
+                      {.all = args_.scale});
   }
 
   const BackwardArgs& args_;
   GradientKernels kernels_;
-  int64_t columns_, size_;
+  bool whole_;  // one tile
+  int64_t tile_keys_, size_;
   bool learns_;
   FiniteRows q_, g_, k_;
   Rows<float> v_{};
+  TurnedRows queries_, grads_;
+  TileRange range_{}, block_{};
   SpoiltPairs spoilt_;
-  Buffer<float> queries_, grads_;  // transposed
   Buffer<float> lse_, delta_, scores_, by_weight_, slopes_, results_, given_;
 };
 

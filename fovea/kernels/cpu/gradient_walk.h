@@ -17,10 +17,11 @@ class GradientWalk {
  public:
   static constexpr int64_t kKeyBlock = 128;
 
-  /// For blocks of at most `query_block` queries.
-  GradientWalk(const BackwardArgs& args, int64_t query_block)
+  /// For blocks of at most `query_block` queries and `key_block` keys.
+  GradientWalk(const BackwardArgs& args, int64_t query_block, int64_t key_block = kKeyBlock)
       : args_(args),
-        size_(std::min(kKeyBlock, round_up(args.n.keys, 16)) * query_block),
+        key_block_(key_block),
+        size_(std::min(key_block, round_up(args.n.keys, 16)) * query_block),
         scores_(size_),
         grad_(size_),
         has_slopes_(has_slopes(args.programs)),
@@ -31,7 +32,7 @@ class GradientWalk {
     batch_ = static_cast<int32_t>(batch);
     head_ = static_cast<int32_t>(head);
     k0_ = k0;
-    keys_ = std::min(kKeyBlock, args_.n.keys - k0);
+    keys_ = std::min(key_block_, args_.n.keys - k0);
   }
 
   /// Goes to a block of queries, padded to `width`; false where none sees a key.
@@ -98,7 +99,7 @@ class GradientWalk {
 
  private:
   const BackwardArgs& args_;
-  int64_t size_;
+  int64_t key_block_, size_;
   Buffer<float> scores_, grad_;
   bool has_slopes_;
   Buffer<float> slopes_;

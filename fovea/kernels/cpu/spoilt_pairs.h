@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -10,14 +11,15 @@ namespace fovea::kernels {
 /// times a weight of 0 they would still be NaN, and reach the queries that see them by themselves.
 class SpoiltPairs {
  public:
-  /// Of `keys`, which count from the tile's first column; asked before the scores become weights.
+  /// Of rising `keys`, of which `first` is the tile's column of key 0; asked before the scores become
+  /// weights.
   template <class Sees>
   void find(const std::vector<int64_t>& keys, int64_t first, int64_t rows, int64_t columns,
             const Sees& sees) {
     pairs_.clear();
-    for (const int64_t key : keys) {
-      const int64_t c = first + key;
-      if (c < 0 || c >= columns) continue;
+    for (auto key = std::lower_bound(keys.begin(), keys.end(), -first); key != keys.end(); ++key) {
+      const int64_t c = first + *key;
+      if (c >= columns) break;
       for (int64_t r = 0; r < rows; ++r) {
         if (sees(r, c)) pairs_.push_back({r, c});
       }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "fovea/core/ceil_div.h"
 #include "fovea/kernels/attend_args.h"
 #include "fovea/kernels/cpu/constants.h"
 #include "fovea/kernels/cpu/tile_rows.h"
@@ -12,6 +13,8 @@ namespace fovea::kernels {
 
 /// A mask is asked about pieces of so many queries.
 inline constexpr int64_t kQueryPiece = 64;
+/// Up to so many keys, what a mask hides is computed too.
+inline constexpr int64_t kUncutKeys = 64;
 
 inline Cover cover(TilePrograms programs, const TileRange& range) {
   Cover least = Cover::full;
@@ -22,22 +25,55 @@ inline Cover cover(TilePrograms programs, const TileRange& range) {
   return least;
 }
 
-/// The range without the first and last pieces of queries that see none of its keys; q0 = q1 where none does.
-inline TileRange seen_queries(TilePrograms programs, TileRange range) {
-  const int64_t begin = range.q0;
-  const auto hidden = [&](int64_t q) {
-    TileRange piece = range;
-    piece.q0 = q;
-    piece.q1 = std::min(q + kQueryPiece, range.q1);
-    return cover(programs, piece) == Cover::skip;
+/// The range without the first and last pieces, of so many queries or keys, that see, or are seen by, nothing
+/// of it: `begin` and `end` are its queries' or its keys'. Empty where nothing is seen. A piece that one mask
+/// hides may stay beside one that another hides, as masks are asked about them together.
+inline TileRange trimmed(TilePrograms programs, TileRange range, int64_t TileRange::*begin,
+                         int64_t TileRange::*end, int64_t piece) {
+  const int64_t first = range.*begin, last = range.*end, pieces = ceil_div(last - first, piece);
+  const auto place = [&](int64_t count) { return std::min(first + count * piece, last); };
+  const auto hidden = [&](int64_t from, int64_t to) {
+    TileRange part = range;
+    part.*begin = place(from);
+    part.*end = place(to);
+    return cover(programs, part) == Cover::skip;
   };
-  while (range.q0 < range.q1 && hidden(range.q0)) range.q0 = std::min(range.q0 + kQueryPiece, range.q1);
-  while (range.q1 > range.q0) {
-    const int64_t last = begin + (range.q1 - 1 - begin) / kQueryPiece * kQueryPiece;
-    if (!hidden(last)) break;
-    range.q1 = last;
-  }
+  // The least count in (low, high] of which `holds` is not true, which it is of those below; high if of all.
+  const auto bisect = [](int64_t low, int64_t high, const auto& holds) {
+    while (high - low > 1) {
+      const int64_t middle = low + (high - low) / 2;
+      (holds(middle) ? low : high) = middle;
+    }
+    return high;
+  };
+  const int64_t seen = bisect(0, pieces + 1, [&](int64_t count) { return hidden(0, count); }) - 1;
+  const int64_t unseen =
+      bisect(0, pieces - seen + 1, [&](int64_t count) { return hidden(pieces - count, pieces); }) - 1;
+  range.*begin = place(seen);
+  range.*end = std::max(place(pieces - unseen), range.*begin);
   return range;
+}
+
+inline TileRange seen_queries(TilePrograms programs, const TileRange& range, int64_t piece = kQueryPiece) {
+  return trimmed(programs, range, &TileRange::q0, &TileRange::q1, piece);
+}
+inline TileRange seen_keys(TilePrograms programs, const TileRange& range, int64_t piece) {
+  return trimmed(programs, range, &TileRange::k0, &TileRange::k1, piece);
+}
+
+/// Whether holds(range) of all blocks of so many queries, or keys, of every head.
+template <class Holds>
+bool all_blocks(const AttendSizes& n, int64_t TileRange::*begin, int64_t TileRange::*end, int64_t block,
+                const Holds& holds) {
+  for (int64_t row = 0; row < n.batch * n.heads; ++row) {
+    const TileRange whole{
+        0, n.queries, 0, n.keys, static_cast<int32_t>(row / n.heads), static_cast<int32_t>(row % n.heads)};
+    for (TileRange part = whole; part.*begin < whole.*end; part.*begin += block) {
+      part.*end = std::min(part.*begin + block, whole.*end);
+      if (!holds(part)) return false;
+    }
+  }
+  return true;
 }
 
 /// A tile as functors see it: its rows are the queries of `range`, or transposed the keys; `columns`, which
@@ -62,6 +98,12 @@ inline ScoreTile transposed_tile(const TileRange& range, int64_t columns, float*
 
 inline bool hides(TilePrograms programs) {
   return std::any_of(programs.begin(), programs.end(), [](const auto& p) { return p.cover != nullptr; });
+}
+
+/// Whether something hides pairs, and can be asked about many ranges.
+inline bool cuts(TilePrograms programs) {
+  return hides(programs) && std::all_of(programs.begin(), programs.end(),
+                                        [](const auto& p) { return !p.cover || p.quick_cover; });
 }
 
 inline bool has_scores(TilePrograms programs) {

@@ -175,9 +175,15 @@ int64_t EngineAttention::pairs(int64_t n, int64_t m) const {
 }
 
 AttentionCost EngineAttention::cost(int64_t n, int64_t m, int64_t d) const {
-  // Keys and values as the kernel reads them, and a sum for each query; or what the definitions make of
-  // scores of all pairs: sorted, in integers, their sums, weights.
-  int64_t numbers = 2 * m * d + n;
+  // Keys and values as the kernel reads them, which takes the values of a narrow window where they lie, and a
+  // sum for each query; or what the definitions make of scores of all pairs: sorted, in integers, their sums,
+  // weights.
+  const auto [left, right] = window();
+  const bool ordered = options_.causal == CausalAlignment::top_left;
+  const bool narrow = left && (right || ordered) && options_.global == 0 &&
+                      options_.normaliser == "softmax" &&
+                      *left + (ordered ? 0 : *right) < std::min<int64_t>(512, 32768 / d);
+  int64_t numbers = (narrow ? 1 : 2) * m * d + n;
   const bool whole = m <= kSortedWhole;
   if (options_.normaliser == "sparsemax") numbers = (whole ? 6 : 5) * n * m;
   if (options_.normaliser == "entmax15") numbers = (whole ? 9 : 5) * n * m;
